@@ -1,0 +1,1 @@
+"""Meshyard: a whole service mesh. `mesh/README.md` is the map of its rooms."""
