@@ -34,9 +34,7 @@ class ConfigError(MeshError):
         right: what would be right; empty when the reason says it.
     """
 
-    def __init__(
-        self, reason: str, at: Position | None = None, *, source_line: str = "", right: str = ""
-    ) -> None:
+    def __init__(self, reason: str, at: Position | None = None, *, source_line: str = "", right: str = "") -> None:
         self.reason = reason
         self.at = at
         self.source_line = source_line

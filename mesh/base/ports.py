@@ -25,6 +25,4 @@ GID_WORKLOAD = 1339  # who may open the agent's socket: agent, sidecar, applicat
 # Virtual addresses (Consul's range) and the two addresses with a meaning of their own.
 VIRTUAL_RANGE = "240.0.0.0/4"
 PROBE_VIP = "240.255.255.254"  # the last virtual address is never given to a service
-DELIVERY_SOURCE = (
-    "127.0.0.6"  # the sidecar delivers to the application from here (Istio's InboundPassthroughBindIp)
-)
+DELIVERY_SOURCE = "127.0.0.6"  # the sidecar delivers to the application from here (Istio's InboundPassthroughBindIp)

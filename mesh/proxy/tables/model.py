@@ -260,11 +260,7 @@ class Listener:
 
     def find(self, address: str, port: int) -> FilterChain | None:
         """Return the chain of this original destination, or None: close."""
-        return (
-            self.by_address_and_port.get((address, port))
-            or self.by_address.get(address)
-            or self.by_port.get(port)
-        )
+        return self.by_address_and_port.get((address, port)) or self.by_address.get(address) or self.by_port.get(port)
 
 
 @dataclass(frozen=True, slots=True)
