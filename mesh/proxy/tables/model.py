@@ -64,7 +64,7 @@ class Authorizer:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """SEMANTICS 4a. `retry_on` holds only known tokens; the rest was refused when compiled."""
+    """When to try again. `retry_on` holds only known tokens; the rest was refused when compiled."""
 
     retry_on: frozenset[str] = frozenset()
     num_retries: int = 1
@@ -148,7 +148,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class OutlierConfig:
-    """SEMANTICS 4b; the fields the Python sidecar implements. Others, when set, are a NACK."""
+    """Outlier detection: the fields this proxy implements. Others, when set, are a NACK."""
 
     consecutive_5xx: int = 5
     interval_s: float = 10.0
@@ -161,12 +161,14 @@ class OutlierConfig:
 
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:
-    """SEMANTICS B1."""
+    """Circuit breaker thresholds, per proxy process; defaults are Envoy's."""
 
     max_connections: int = 1024
     max_pending_requests: int = 1024
     max_requests: int = 1024
     max_retries: int = 3
+    retry_budget_pct: float | None = None  # when set it replaces max_retries
+    min_retry_concurrency: int = 3
 
 
 @dataclass(frozen=True, slots=True)
