@@ -87,7 +87,7 @@ class HeaderMatch:
 
 @dataclass(frozen=True, slots=True)
 class HttpMatch:
-    """At most one path condition, any headers, any methods; all given parts must match (SEMANTICS I7)."""
+    """At most one path condition, any headers, any methods; all given parts must match."""
 
     path_exact: str | None = None
     path_prefix: str | None = None
@@ -107,13 +107,17 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class SourceIntention:
-    """One row: a source and either an action or permissions. `precedence` is computed: 9 exact, 8 for `*`."""
+    """One row: a source and either an action or permissions. `precedence` is computed: 9 exact, 8 for `*`.
+
+    `rule` is empty as written; a row that a `*` destination lends to another keeps its own name there.
+    """
 
     name: str
     action: Action | None = None
     permissions: tuple[Permission, ...] = ()
     description: str = ""
     precedence: int = 9
+    rule: str = ""
     at: Position = NOWHERE
 
 
@@ -129,7 +133,7 @@ class ServiceIntentions:
 
 @dataclass(frozen=True, slots=True)
 class PassiveHealthCheck:
-    """Outlier detection in Consul's words (SEMANTICS O16); defaults are Envoy's."""
+    """Outlier detection in Consul's words; defaults are Envoy's."""
 
     interval_s: float = 10.0
     max_failures: int = 5
