@@ -1,0 +1,33 @@
+"""Names with a meaning inside the mesh: believed only when the mesh wrote them, so stripped from what peers send.
+
+An underscore alias (`x_forwarded_client_cert`) is the same name to every backend that maps headers to variables
+(CGI, WSGI), so it is stripped alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# Fields of one hop (RFC 9110 section 7.6.1), and what belongs to an upgrade that is never done.
+HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer"}
+    | {"upgrade", "http2-settings"}
+)
+# A head that has one of these is refused: it may be a framing field to somebody behind us.
+FRAMING_ALIASES = frozenset({"content_length", "transfer_encoding"})
+
+TRUSTED_NAMES = frozenset({"x-forwarded-client-cert"})
+TRUSTED_PREFIXES = ("x-envoy-", "x-mesh-")
+
+
+def is_trusted_name(name: str) -> bool:
+    """Say whether a lower-case field name is one only the mesh may write, underscores counting as dashes."""
+    if not name.startswith("x"):
+        return False
+    canonical = name.replace("_", "-")
+    return canonical in TRUSTED_NAMES or canonical.startswith(TRUSTED_PREFIXES)
+
+
+def trusted_names_in(names: Iterable[str], *, keep: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return those of the lower-case names that only the mesh may write, without those in `keep`."""
+    return frozenset(name for name in names if name[0] == "x" and name not in keep and is_trusted_name(name))
