@@ -25,6 +25,7 @@ class RequestView:
     authority: str
     headers: Mapping[str, tuple[str, ...]]
     principal: str | None = None
+    query: str = ""  # without the "?"; the pseudo header `:path` is path and query together
 
 
 # ------------------------------------------------------------------------------------------- authorization
@@ -103,6 +104,7 @@ class Route:
     action: ClusterAction | DirectResponse
     response_headers_to_remove: tuple[str, ...] = ()
     request_headers_to_remove: tuple[str, ...] = ()
+    is_counting_attempts: bool = False  # tell the upstream which try this is: x-envoy-attempt-count, from 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +203,23 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class DownstreamTls:
-    """What a listener's filter chain proves and demands."""
+    """What a listener's filter chain proves and demands: always a client certificate, always TLS 1.3.
+
+    `expected_prefix` is how the proven SPIFFE ID must begin (the trust domain); empty: any that the bundle vouches for.
+    """
 
     certificate_secret: str
     validation_secret: str
+    expected_prefix: str = ""
     alpn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """Where to write one JSON line per request or stream: key, and the Envoy command operator of its value."""
+
+    path: str
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +236,10 @@ class HttpChain:
     max_headers_count: int = 100
     # Added to a local reply whose response flag is the key: header name, value (HCM local_reply_config).
     local_reply_headers: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    access_log: AccessLog | None = None
+    # What comes in as x-forwarded-client-cert is always removed; set it to `URI=<proven SPIFFE ID>` towards the
+    # upstream (forward_client_cert_details SANITIZE_SET with uri)?
+    is_forwarding_client_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,15 +251,20 @@ class TcpChain:
     authorizer: Authorizer | None = None
     is_inbound: bool = False
     idle_timeout_s: float = 3600.0
+    access_log: AccessLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FilterChain:
-    """What happens to a connection with a certain original destination."""
+    """What happens to a connection with a certain original destination.
+
+    `max_connections` bounds the connections of this chain (Envoy: the connection_limit filter); one more is closed.
+    """
 
     name: str
     app: HttpChain | TcpChain
     tls: DownstreamTls | None = None
+    max_connections: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +281,6 @@ class Listener:
     by_address_and_port: Mapping[tuple[str, int], FilterChain] = field(default_factory=dict)
     by_address: Mapping[str, FilterChain] = field(default_factory=dict)
     by_port: Mapping[int, FilterChain] = field(default_factory=dict)
-    max_connections: int | None = None
 
     def find(self, address: str, port: int) -> FilterChain | None:
         """Return the chain of this original destination, or None: close."""
