@@ -96,7 +96,7 @@ def emit_response(
     """Return the head to send downstream, framed as `outgoing_framing(head.body, ...)` says.
 
     Args:
-        head: what the upstream sent; interim heads (100, 102, 103) too.
+        head: what the upstream sent; interim heads (100, 102, 103) too, but never to a client of HTTP/1.0.
         request: what it answers; its version decides the framing and the Connection field.
         keep_alive: whether we keep the downstream connection open. A body until close means we do not, whatever
             is said here.

@@ -16,6 +16,9 @@ from mesh.proxy.http.limits import HttpLimits
 # Only ever applied to a block that FIELD_BLOCK has accepted. Leading white space goes here, trailing below.
 _SPLIT = re.compile(r"([^:]++):[ \t]*+([^\r]*+)\r\n")
 
+_NOTHING: frozenset[str] = frozenset()
+_NEVER_NOMINATED = frozenset({"host", "content-length", "transfer-encoding"})
+
 FieldIndex = dict[str, tuple[str, ...]]
 
 
@@ -65,10 +68,19 @@ def _index_with_duplicates(fields: list[tuple[str, str]]) -> FieldIndex:
     return {name: tuple(values) for name, values in collected.items()}
 
 
-def list_members(values: tuple[str, ...]) -> list[str]:
-    """Return the lower-case members of a comma-separated field, over all its lines, empty ones left out."""
+def nominated_names(by_name: FieldIndex, *, status: int = 400) -> frozenset[str]:
+    """Return the lower-case members of Connection, over all its lines: fields to remove, and options such as close.
+
+    Raises:
+        RemoteProtocolError: Host or a framing field is named; removed on the way, they would leave another message.
+    """
+    values = by_name.get("connection")
+    if values is None:
+        return _NOTHING
     members = [member.strip(" \t").lower() for value in values for member in value.split(",")]
-    return [member for member in members if member]
+    if not _NEVER_NOMINATED.isdisjoint(members):
+        raise RemoteProtocolError("reading a head: Connection nominates Host or a framing field", status=status)
+    return frozenset(members)
 
 
 def explain_block(block: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from mesh.base.errors import RemoteProtocolError
 from mesh.proxy.http.authority import Authority, parse_authority
-from mesh.proxy.http.fields import FieldBlock, FieldIndex, list_members, parse_fields
+from mesh.proxy.http.fields import FieldBlock, FieldIndex, nominated_names, parse_fields
 from mesh.proxy.http.framing import CHUNKED, NO_BODY, BodyKind, Framing
 from mesh.proxy.http.grammar import CONTENT_LENGTH, PATH_CHARS, QUERY_CHARS, STRAY_CONTROL, TOKEN_CHARS
 from mesh.proxy.http.limits import DEFAULT_LIMITS, HttpLimits
@@ -20,43 +20,11 @@ from mesh.proxy.http.trusted import FRAMING_ALIASES
 
 # The methods llhttp and Envoy know (without CONNECT). An unknown one is a 501: no policy can have meant it.
 METHODS = frozenset(
-    [
-        "ACL",
-        "BIND",
-        "CHECKOUT",
-        "COPY",
-        "DELETE",
-        "GET",
-        "HEAD",
-        "LINK",
-        "LOCK",
-        "M-SEARCH",
-        "MERGE",
-        "MKACTIVITY",
-        "MKCALENDAR",
-        "MKCOL",
-        "MOVE",
-        "NOTIFY",
-        "OPTIONS",
-        "PATCH",
-        "POST",
-        "PROPFIND",
-        "PROPPATCH",
-        "PURGE",
-        "PUT",
-        "REBIND",
-        "REPORT",
-        "SEARCH",
-        "SUBSCRIBE",
-        "TRACE",
-        "UNBIND",
-        "UNLINK",
-        "UNLOCK",
-        "UNSUBSCRIBE",
-    ]
+    ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"]  # RFC 9110, RFC 5789
+    + ["COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK"]  # WebDAV
+    + ["ACL", "BIND", "CHECKOUT", "LINK", "MERGE", "MKACTIVITY", "MKCALENDAR", "REBIND", "REPORT", "UNBIND", "UNLINK"]
+    + ["M-SEARCH", "NOTIFY", "PURGE", "SUBSCRIBE", "UNSUBSCRIBE"]
 )
-# Named in Connection, these would be removed on the way, and with them the message's meaning.
-_NEVER_NOMINATED = frozenset({"host", "content-length", "transfer-encoding"})
 
 _REQUEST_LINE = re.compile(
     rb"([%b]++) (?:[Hh][Tt][Tt][Pp]://([^\x00-\x20/?#\x7f-\xff]*+))?(/[%b]*+)?(\*)?(?:\?([%b]*+))? HTTP/1\.([01])\r\n"
@@ -166,7 +134,7 @@ def parse_request_head(raw: bytes, *, limits: HttpLimits = DEFAULT_LIMITS) -> Re
     if not FRAMING_ALIASES.isdisjoint(index):
         _refuse("a field name with underscores that stands for a framing field")
     body = _framing_of(index, method, minor_version)
-    nominated = _nominated(index)
+    nominated = nominated_names(index)
     keep_alive = "close" not in nominated and (minor_version == 1 or "keep-alive" in nominated)
     return RequestHead(
         method,
@@ -195,7 +163,7 @@ def _path_of(
     if path is None:
         if absolute is None:
             _refuse("the target is none of origin form, absolute form and *")
-        return "/"
+        return "*" if method == "OPTIONS" and query is None else "/"  # RFC 9112 section 3.2.4
     return normalise_path(path.decode("ascii"))
 
 
@@ -225,16 +193,6 @@ def _framing_of(index: FieldIndex, method: str, minor_version: int) -> Framing:
     if method == "TRACE" and body is not NO_BODY:
         _refuse("TRACE with a body")
     return body
-
-
-def _nominated(index: FieldIndex) -> frozenset[str]:
-    values = index.get("connection")
-    if values is None:
-        return frozenset()
-    nominated = frozenset(list_members(values))
-    if not _NEVER_NOMINATED.isdisjoint(nominated):
-        _refuse("Connection nominates Host or a framing field")
-    return nominated
 
 
 def _expects_continue(index: FieldIndex, minor_version: int, body: Framing) -> bool:

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple, NoReturn
 
 from mesh.base.errors import RemoteProtocolError
-from mesh.proxy.http.fields import FieldBlock, FieldIndex, list_members, parse_fields
+from mesh.proxy.http.fields import FieldBlock, FieldIndex, nominated_names, parse_fields
 from mesh.proxy.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, BodyKind, Framing
 from mesh.proxy.http.grammar import CONTENT_LENGTH, VALUE_CHARS
 from mesh.proxy.http.limits import DEFAULT_LIMITS, HttpLimits
@@ -72,7 +72,7 @@ def parse_response_head(raw: bytes, *, method: str, limits: HttpLimits = DEFAULT
     minor_version = 1 if minor == b"1" else 0
     index = fields.by_name
     body = _framing_of(index, status, method, minor_version)
-    nominated = frozenset(list_members(index["connection"])) if "connection" in index else frozenset()
+    nominated = nominated_names(index, status=502)
     keep_alive = "close" not in nominated and (minor_version == 1 or "keep-alive" in nominated)
     return ResponseHead(
         status,
