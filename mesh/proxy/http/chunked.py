@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from mesh.base.errors import RemoteProtocolError
 from mesh.proxy.http.fields import explain_block
-from mesh.proxy.http.grammar import CHUNK_LINE, FIELD_LINE, STRAY_CONTROL
+from mesh.proxy.http.grammar import CHUNK_LINE, FIELD_LINE, PLAIN_CHUNK_LINE, STRAY_CONTROL
 from mesh.proxy.http.limits import DEFAULT_LIMITS, HttpLimits
 
 LAST_CHUNK = b"0\r\n\r\n"
@@ -73,6 +73,8 @@ class ChunkedReader:
         payload: list[bytes] = []
         position = 0
         while not self.is_done:
+            if self._state is _State.SIZE:
+                position = self._whole_chunks(buffer, position, payload)
             after = _STEPS[self._state](self, buffer, position, payload)
             if after < 0:
                 break
@@ -88,6 +90,17 @@ class ChunkedReader:
         """Raise unless the last chunk and its trailers have come."""
         if not self.is_done:
             self._refuse(f"closed before its end, in {self._state.value}")
+
+    def _whole_chunks(self, buffer: bytes, position: int, payload: list[bytes]) -> int:
+        """Take chunks that are there from first digit to last CRLF; leave all else to the step by step reading."""
+        while (line := PLAIN_CHUNK_LINE.match(buffer, position)) is not None:
+            start = line.end()
+            end = start + int(line.group(1), 16)
+            if end == start or buffer[end : end + 2] != b"\r\n":
+                break
+            payload.append(buffer[start:end])
+            position = end + 2
+        return position
 
     def _size(self, buffer: bytes, position: int, payload: list[bytes]) -> int:
         line, after = self._line(buffer, position, self._limits.max_chunk_line_bytes)

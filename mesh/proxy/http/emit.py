@@ -153,16 +153,20 @@ def _connection_line(keep_alive: bool, minor_version: int) -> str:
 
 def _dropped(fields: FieldBlock, nominated: frozenset[str], remove: frozenset[str], keep: frozenset[str]) -> set[str]:
     """Return the names in this head that do not pass. What Connection nominates goes even if it is in `keep`."""
-    index = fields.by_name
-    dropped = set(trusted_names_in(index, keep=keep))
+    by_name = fields.by_name
+    dropped = trusted_names_in(by_name) - keep
     for names in (HOP_BY_HOP, nominated, remove):
-        if not names.isdisjoint(index):
+        if not names.isdisjoint(by_name):
             dropped |= names
     return dropped
 
 
 def _lines(fields: FieldBlock, drop: set[str]) -> str:
     """Return the field lines that stay: the block verbatim when that is all of them."""
-    if drop.isdisjoint(fields.by_name):
+    by_name = fields.by_name
+    if drop.isdisjoint(by_name):
         return fields.block
-    return "".join([f"{name}: {value}\r\n" for name, value in fields.fields if name.lower() not in drop])
+    # A dict keeps its order: without duplicates its keys are the lower-case names of the lines, one by one.
+    names = by_name if len(by_name) == len(fields.fields) else [name.lower() for name, _ in fields.fields]
+    lines = zip(names, fields.block.split("\r\n"), strict=False)  # the last piece is empty
+    return "".join([f"{line}\r\n" for name, line in lines if name not in drop])

@@ -31,3 +31,5 @@ CONTENT_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 # chunk-size and extensions (RFC 9112 section 7.1). The extensions are dropped, so only their bytes are checked; white
 # space before the semicolon, which the RFC lets a recipient tolerate, is not.
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(;[%b]*+)?" % VALUE_CHARS)
+# The same line as it nearly always is: without extensions, all of it there.
+PLAIN_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")

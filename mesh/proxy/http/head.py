@@ -20,10 +20,10 @@ from mesh.proxy.http.trusted import FRAMING_ALIASES
 
 # The methods llhttp and Envoy know (without CONNECT). An unknown one is a 501: no policy can have meant it.
 METHODS = frozenset(
-    ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"]  # RFC 9110, RFC 5789
-    + ["COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK"]  # WebDAV
-    + ["ACL", "BIND", "CHECKOUT", "LINK", "MERGE", "MKACTIVITY", "MKCALENDAR", "REBIND", "REPORT", "UNBIND", "UNLINK"]
-    + ["M-SEARCH", "NOTIFY", "PURGE", "SUBSCRIBE", "UNSUBSCRIBE"]
+    {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}  # RFC 9110, RFC 5789
+    | {"COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK"}  # WebDAV
+    | {"ACL", "BIND", "CHECKOUT", "LINK", "MERGE", "MKACTIVITY", "MKCALENDAR", "REBIND", "REPORT", "UNBIND", "UNLINK"}
+    | {"M-SEARCH", "NOTIFY", "PURGE", "SUBSCRIBE", "UNSUBSCRIBE"}
 )
 
 _REQUEST_LINE = re.compile(

@@ -7,6 +7,7 @@ An underscore alias (`x_forwarded_client_cert`) is the same name to every backen
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 # Fields of one hop (RFC 9110 section 7.6.1), and what belongs to an upgrade that is never done.
 HOP_BY_HOP = frozenset(
@@ -20,14 +21,13 @@ TRUSTED_NAMES = frozenset({"x-forwarded-client-cert"})
 TRUSTED_PREFIXES = ("x-envoy-", "x-mesh-")
 
 
+@lru_cache(maxsize=1024)
 def is_trusted_name(name: str) -> bool:
     """Say whether a lower-case field name is one only the mesh may write, underscores counting as dashes."""
-    if not name.startswith("x"):
-        return False
     canonical = name.replace("_", "-")
     return canonical in TRUSTED_NAMES or canonical.startswith(TRUSTED_PREFIXES)
 
 
-def trusted_names_in(names: Iterable[str], *, keep: frozenset[str] = frozenset()) -> frozenset[str]:
-    """Return those of the lower-case names that only the mesh may write, without those in `keep`."""
-    return frozenset(name for name in names if name[0] == "x" and name not in keep and is_trusted_name(name))
+def trusted_names_in(names: Iterable[str]) -> set[str]:
+    """Return those of the lower-case names that only the mesh may write."""
+    return {name for name in names if name[0] == "x" and is_trusted_name(name)}
