@@ -1,0 +1,48 @@
+"""The text is pinned by golden files; a change of a rule shows in them and nowhere by surprise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mesh.redirect.model import Family, RedirectPlan
+from mesh.redirect.plan import all_rules, rules_of
+from mesh.redirect.render import comment_of, render, render_listing
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "redirect"
+PLANS = {
+    "payment": RedirectPlan("10.77.1.13", "10.77.1.2", (8080,)),
+    "vm-with-ssh": RedirectPlan(
+        "10.77.1.13", "10.77.1.2", (8080, 9090), excluded_inbound_ports=(15020, 22), resolver_address="10.77.1.1"
+    ),
+    "nothing-listens": RedirectPlan("10.77.1.13", "10.77.1.2", ()),
+}
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("name", list(PLANS))
+def test_restore_text(name: str, family: Family) -> None:
+    assert render(rules_of(PLANS[name], family)) == (GOLDEN / f"{name}.{family}.rules").read_text()
+
+
+def test_listing() -> None:
+    assert render_listing(all_rules(PLANS["payment"])) == (GOLDEN / "payment.listing.txt").read_text()
+
+
+def test_without_the_comment_match_no_comment_is_written() -> None:
+    assert "comment" not in render(rules_of(PLANS["payment"], Family.V4), with_comments=False)
+
+
+def test_comments_fit_into_the_kernel() -> None:
+    for rule in all_rules(PLANS["vm-with-ssh"]):
+        assert len(comment_of(rule).encode()) < 256
+        assert '"' not in comment_of(rule)
+
+
+def test_chains_are_declared_before_use_and_entries_come_last() -> None:
+    for family in Family:
+        text = render(rules_of(PLANS["payment"], family))
+        for block in text.split("COMMIT\n")[:-1]:
+            kinds = [line[0:2] for line in block.splitlines()[1:]]
+            assert kinds == sorted(kinds, key=[":M", "-A", "-I"].index)
