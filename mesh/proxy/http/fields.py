@@ -17,6 +17,8 @@ from mesh.proxy.http.limits import HttpLimits
 _SPLIT = re.compile(r"([^:]++):[ \t]*+([^\r]*+)\r\n")
 
 _NOTHING: frozenset[str] = frozenset()
+# What nearly every Connection field says, read beforehand.
+_USUAL_CONNECTION = {text: frozenset({text.lower()}) for text in ("keep-alive", "Keep-Alive", "close", "Close")}
 _NEVER_NOMINATED = frozenset({"host", "content-length", "transfer-encoding"})
 
 FieldIndex = dict[str, tuple[str, ...]]
@@ -77,6 +79,9 @@ def nominated_names(by_name: FieldIndex, *, status: int = 400) -> frozenset[str]
     values = by_name.get("connection")
     if values is None:
         return _NOTHING
+    usual = _USUAL_CONNECTION.get(values[0]) if len(values) == 1 else None
+    if usual is not None:
+        return usual
     members = [member.strip(" \t").lower() for value in values for member in value.split(",")]
     if not _NEVER_NOMINATED.isdisjoint(members):
         raise RemoteProtocolError("reading a head: Connection nominates Host or a framing field", status=status)

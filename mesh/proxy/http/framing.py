@@ -5,8 +5,8 @@ A head says it in exactly one of four ways. Everything that could be read in two
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class BodyKind(Enum):
@@ -18,8 +18,7 @@ class BodyKind(Enum):
     UNTIL_CLOSE = "until-close"  # responses only
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(NamedTuple):
     """A kind, and for LENGTH the number of bytes (never 0: that is NONE)."""
 
     kind: BodyKind

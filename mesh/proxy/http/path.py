@@ -27,6 +27,8 @@ from mesh.base.errors import RemoteProtocolError
 
 _ESCAPE = re.compile(r"%(.{0,2})", re.DOTALL)
 _HEX = re.compile(r"[0-9A-Fa-f]{2}", re.ASCII)
+# A path with nothing to decode, merge, resolve or refuse: no %, no empty segment, none that begins with a dot.
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9\-_~!$&'()*+,;=:@][A-Za-z0-9\-._~!$&'()*+,;=:@]*+)*+/?", re.ASCII)
 _PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*+", re.ASCII)
 _SLASHES = re.compile(r"//++")
 _DOTS_WITH_PARAMETERS = re.compile(r"/\.\.?(?:;|%3[Bb])")
@@ -41,11 +43,10 @@ def normalise_path(path: str) -> str:
         RemoteProtocolError: 400: the path has a character or an escape it may not have, climbs above the root,
             or has no stable normal form.
     """
+    if path and _PLAIN.fullmatch(path) is not None:
+        return path
     if _PATH.fullmatch(path) is None:
         raise RemoteProtocolError("reading a path: it does not begin with / or holds a character a path may not hold")
-    # Nothing to decode, merge, resolve or refuse: nearly every path leaves here.
-    if "%" not in path and "//" not in path and "/." not in path:
-        return path
     normal = _normalise_once(path)
     if _normalise_once(normal) != normal:
         raise RemoteProtocolError("reading a path: normalising it twice gives another path than once")

@@ -7,7 +7,6 @@ An underscore alias (`x_forwarded_client_cert`) is the same name to every backen
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 # Fields of one hop (RFC 9110 section 7.6.1), and what belongs to an upgrade that is never done.
 HOP_BY_HOP = frozenset(
@@ -21,7 +20,6 @@ TRUSTED_NAMES = frozenset({"x-forwarded-client-cert"})
 TRUSTED_PREFIXES = ("x-envoy-", "x-mesh-")
 
 
-@lru_cache(maxsize=1024)
 def is_trusted_name(name: str) -> bool:
     """Say whether a lower-case field name is one only the mesh may write, underscores counting as dashes."""
     canonical = name.replace("_", "-")
