@@ -76,6 +76,19 @@ class SigningCa:
         """Return when it expires."""
         return self.certificate.not_valid_after_utc
 
+    @property
+    def trust_domain(self) -> str:
+        """Return the trust domain that the certificate names, as every authority of ours does.
+
+        Raises:
+            LocalProtocolError: it names none.
+        """
+        try:
+            names = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            raise LocalProtocolError(f"reading the authority {self.name!r}: it names no trust domain") from None
+        return SpiffeId.parse(names.get_values_for_type(x509.UniformResourceIdentifier)[0]).trust_domain
+
     def certificate_der(self) -> bytes:
         """Write the certificate as DER."""
         return self.certificate.public_bytes(Encoding.DER)
@@ -132,16 +145,14 @@ def make_root(trust_domain: str, *, now: datetime, ttl: timedelta) -> SigningCa:
     return SigningCa(builder.sign(key, SHA256()), key)
 
 
-def make_intermediate(
-    root: SigningCa, trust_domain: str, datacenter: str, *, now: datetime, ttl: timedelta
-) -> SigningCa:
+def make_intermediate(root: SigningCa, datacenter: str, *, now: datetime, ttl: timedelta) -> SigningCa:
     """Make the intermediate of a datacenter: pathLen 0, never longer valid than the root.
 
     Raises:
         LocalProtocolError: the root is not in force.
     """
     require_in_force(root, now)
-    key = new_key()
+    key, trust_domain = new_key(), root.trust_domain
     subject = _name(trust_domain, f"intermediate {datacenter}", key)
     builder = _ca_builder(trust_domain, key, subject, issuer=root.certificate.subject, path_length=0)
     builder = builder.not_valid_before(max(now - BACKDATE, root.not_before))

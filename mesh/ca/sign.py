@@ -52,6 +52,8 @@ def sign_leaf(
     """
     if not identity.path:
         raise IdentityError(f"issuing an SVID: {identity} is a trust domain, not a workload")
+    if identity.trust_domain != ca.trust_domain:
+        raise IdentityError(f"issuing an SVID: {identity} is not of the trust domain {ca.trust_domain}")
     csr = validate_csr(csr_der)
     require_modest(csr, identity)
     require_in_force(ca, now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from mesh.spiffe.bundle import TrustBundle
 from mesh.spiffe.certificate import OpenedCertificate, open_certificate, refuse, require_in_force
@@ -17,7 +18,9 @@ from mesh.spiffe.chain import MAX_CHAIN, IssuerPath, prove_issuers, require_sign
 from mesh.spiffe.id import SpiffeId
 from mesh.spiffe.leaf import require_leaf
 
-MAX_KNOWN_PATHS = 64
+_T = TypeVar("_T")
+
+MAX_REMEMBERED = 1024  # chains, and paths of issuers, of one bundle; a mesh has a few hundred leaves and two issuers
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +32,28 @@ class VerifiedPeer:
     serial: int
 
 
+@dataclass(frozen=True, slots=True)
+class _ProvenChain:
+    """A chain whose rules and signatures hold; its dates are for each use."""
+
+    identity: SpiffeId
+    leaf: OpenedCertificate
+    path: IssuerPath
+
+
 @dataclass(slots=True)
 class PeerVerifier:
-    """Verifies peers against one bundle and remembers which intermediates that bundle vouches for.
+    """Verifies peers against one bundle and remembers what that bundle vouches for.
 
-    What is remembered are signatures and constraints of issuers, which never change for the same bytes and the same
-    bundle. Dates are checked each time. A new bundle means a new PeerVerifier.
+    What is remembered is what never changes for the same bytes and the same bundle: rules and signatures. Only proven
+    chains are remembered, so a stranger cannot fill the memory; dates and `expected` are checked each time. A new
+    bundle means a new PeerVerifier. A peer seen before costs microseconds, a new leaf one signature.
     """
 
     bundle: TrustBundle
-    _known_paths: dict[tuple[bytes, ...], IssuerPath] = field(default_factory=dict, repr=False)
     _root_ders: frozenset[bytes] = field(init=False, repr=False)
+    _paths: dict[tuple[bytes, ...], IssuerPath] = field(default_factory=dict, repr=False)
+    _chains: dict[tuple[bytes, ...], _ProvenChain] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._root_ders = frozenset(self.bundle.to_ders())
@@ -48,40 +62,52 @@ class PeerVerifier:
         self, chain_der: Sequence[bytes], *, now: datetime, expected: frozenset[str] | None = None
     ) -> VerifiedPeer:
         """Prove who the peer is; see `verify_peer`."""
-        if not 1 <= len(chain_der) <= MAX_CHAIN:
-            raise refuse("chain", f"{len(chain_der)} certificates, 1 to {MAX_CHAIN} are allowed")
-        leaf = open_certificate("leaf", chain_der[0])
+        presented = tuple(chain_der)
+        chain = self._chains.get(presented)
+        if chain is None:
+            chain = self._prove(presented, now)
+            _remember(self._chains, presented, chain)
+        identity, leaf = chain.identity, chain.leaf
+        require_in_force(leaf, now)
+        chain.path.require_in_force(now)
+        if expected is not None and str(identity) not in expected:
+            raise refuse("leaf", f"proves {identity}, expected {' or '.join(sorted(expected)) or 'nobody'}")
+        not_after = min(leaf.not_after, *(issuer.not_after for issuer in chain.path.issuers))
+        return VerifiedPeer(identity, not_after, leaf.certificate.serial_number)
+
+    def _prove(self, presented: tuple[bytes, ...], now: datetime) -> _ProvenChain:
+        """Check rules and signatures; the leaf's dates too, which saves an expired one its expensive checks."""
+        if not 1 <= len(presented) <= MAX_CHAIN:
+            raise refuse("chain", f"{len(presented)} certificates, 1 to {MAX_CHAIN} are allowed")
+        leaf = open_certificate("leaf", presented[0])
         identity = require_leaf(leaf)
         if identity.trust_domain != self.bundle.trust_domain:
             raise refuse("leaf", f"{identity} is of another trust domain than {self.bundle.trust_domain}")
         require_in_force(leaf, now)
-        path = self._issuers_of(leaf, chain_der)
-        require_signed_by(leaf, path.issuers[0])
-        path.require_in_force(now)
         if leaf.fingerprint in self.bundle.revoked:
             raise refuse("leaf", "revoked")
-        if expected is not None and str(identity) not in expected:
-            raise refuse("leaf", f"proves {identity}, expected {' or '.join(sorted(expected)) or 'nobody'}")
-        not_after = min(leaf.not_after, *(issuer.not_after for issuer in path.issuers))
-        return VerifiedPeer(identity, not_after, leaf.certificate.serial_number)
+        path = self._issuers_of(leaf, self._without_own_root(presented[1:]))
+        require_signed_by(leaf, path.issuers[0])
+        return _ProvenChain(identity, leaf, path)
 
-    def _issuers_of(self, leaf: OpenedCertificate, chain_der: Sequence[bytes]) -> IssuerPath:
-        intermediates = self._without_own_root(chain_der)
-        path = self._known_paths.get(intermediates) if intermediates else None
+    def _issuers_of(self, leaf: OpenedCertificate, intermediates: tuple[bytes, ...]) -> IssuerPath:
+        path = self._paths.get(intermediates) if intermediates else None
         if path is None:
             path = prove_issuers(leaf, intermediates, self.bundle)
             if intermediates:
-                if len(self._known_paths) >= MAX_KNOWN_PATHS:
-                    self._known_paths.clear()
-                self._known_paths[intermediates] = path
+                _remember(self._paths, intermediates, path)
         return path
 
-    def _without_own_root(self, chain_der: Sequence[bytes]) -> tuple[bytes, ...]:
+    def _without_own_root(self, issuers: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return the intermediates; a root at the end is dropped when the bundle has the very same one."""
-        intermediates = tuple(chain_der[1:])
-        if intermediates and intermediates[-1] in self._root_ders:
-            return intermediates[:-1]
-        return intermediates
+        return issuers[:-1] if issuers and issuers[-1] in self._root_ders else issuers
+
+
+def _remember(memory: dict[tuple[bytes, ...], _T], key: tuple[bytes, ...], value: _T) -> None:
+    """Keep a proven thing; a full memory starts again, which costs a signature per peer and nothing else."""
+    if len(memory) >= MAX_REMEMBERED:
+        memory.clear()
+    memory[key] = value
 
 
 def verify_peer(
