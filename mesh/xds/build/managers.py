@@ -1,0 +1,78 @@
+"""Network filters: the HTTP connection manager and the TCP proxy, with what both directions have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envoy.config.core.v3 import protocol_pb2
+from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+    HttpFilter,
+)
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+
+from mesh.xds.build.access_log import access_log
+from mesh.xds.build.pack import duration, packed, uint32
+
+MANAGER = "envoy.filters.network.http_connection_manager"
+TCP_PROXY = "envoy.filters.network.tcp_proxy"
+ROUTER = "envoy.filters.http.router"
+
+HEADERS_TIMEOUT_S = 10.0  # a caller that sends its head slowly holds a connection no longer than this
+IDLE_TIMEOUT_S = 3600.0  # Envoy's default for a connection without requests
+MAX_HEADERS_KIB = 60  # Envoy's default
+MAX_HEADERS_COUNT = 100  # Envoy's default
+
+
+def manager(
+    stat_prefix: str, log_path: str, reporter: str, filters: Sequence[HttpFilter] = ()
+) -> HttpConnectionManager:
+    """Return a connection manager without routes; `filters` run before the router.
+
+    Paths are normalised before anything is matched, so that RBAC and the application see the same path
+    (CVE-2019-9901); a path with an escaped slash has two readings and is refused.
+    """
+    router = HttpFilter(name=ROUTER, typed_config=packed(router_pb2.Router()))
+    made = HttpConnectionManager(
+        codec_type=HttpConnectionManager.HTTP1,
+        stat_prefix=stat_prefix,
+        http_filters=[*filters, router],
+        access_log=[access_log(log_path, reporter)],
+        common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
+            idle_timeout=duration(IDLE_TIMEOUT_S), max_headers_count=uint32(MAX_HEADERS_COUNT)
+        ),
+        max_request_headers_kb=uint32(MAX_HEADERS_KIB),
+        request_headers_timeout=duration(HEADERS_TIMEOUT_S),
+        server_header_transformation=HttpConnectionManager.PASS_THROUGH,
+        merge_slashes=True,
+        path_with_escaped_slashes_action=HttpConnectionManager.REJECT_REQUEST,
+    )
+    made.normalize_path.value = True
+    return made
+
+
+def tcp_proxy(stat_prefix: str, cluster: str, log_path: str, reporter: str) -> Filter:
+    """Return the filter that carries bytes to a cluster without looking at them."""
+    config = tcp_proxy_pb2.TcpProxy(
+        stat_prefix=stat_prefix,
+        cluster=cluster,
+        idle_timeout=duration(IDLE_TIMEOUT_S),
+        access_log=[access_log(log_path, reporter)],
+    )
+    return Filter(name=TCP_PROXY, typed_config=packed(config))
+
+
+def manager_filter(config: HttpConnectionManager) -> Filter:
+    """Return a finished connection manager as the network filter of a chain."""
+    return Filter(name=MANAGER, typed_config=packed(config))
+
+
+def single_route(name: str, route: route_components_pb2.Route) -> route_pb2.RouteConfiguration:
+    """Return a RouteConfiguration that sends every request down one route."""
+    route.name = name
+    route.match.prefix = "/"
+    host = route_components_pb2.VirtualHost(name=name, domains=["*"], routes=[route])
+    return route_pb2.RouteConfiguration(name=name, virtual_hosts=[host])
