@@ -1,14 +1,7 @@
-"""Consul's numbers, and one list out of two: a destination's own entry and the one written for `*`.
+"""One list out of two: a destination's own entry, and the one written for the destination `*`.
 
-| destination | source | precedence |
-|---|---|---|
-| exact | exact | 9 |
-| exact | `*` | 8 |
-| `*` | exact | 6 |
-| `*` | `*` | 5 |
-
-For a pair of services exactly one row rules: the one with the highest number. Rows below it are not combined with
-it. (Consul's enterprise namespaces use 7, 4, 3, 2 and 1.)
+For a pair of services exactly one row rules: the one with the highest precedence (see `mesh.config.precedence`).
+Rows below it are not combined with it.
 """
 
 from __future__ import annotations
@@ -17,17 +10,8 @@ from dataclasses import replace
 
 from mesh.base.names import WILDCARD
 from mesh.config.entries import ServiceIntentions, SourceIntention
+from mesh.config.precedence import precedence_of
 from mesh.intentions.evaluate import rule_name
-
-
-def precedence_of(destination: str, source: str) -> int:
-    """Return Consul's precedence of a row; higher wins."""
-    return {
-        (False, False): 9,
-        (False, True): 8,
-        (True, False): 6,
-        (True, True): 5,
-    }[(destination == WILDCARD, source == WILDCARD)]
 
 
 def in_force(

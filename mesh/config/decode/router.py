@@ -1,0 +1,112 @@
+"""`Kind = "service-router"`: which requests of a service go where, and how hard the mesh tries."""
+
+from __future__ import annotations
+
+from mesh.config.decode.http_match import decode_http_match
+from mesh.config.decode.reader import Fields, Report
+from mesh.config.entries import HttpMatch, RouteDestination, ServiceRoute, ServiceRouter
+from mesh.config.hcl.tree import ObjectNode
+
+# Envoy's retry_on words for HTTP (router filter, x-envoy-retry-on).
+RETRY_ON = (
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "refused-stream",
+    "retriable-4xx",
+    "retriable-status-codes",
+)
+# Words of Envoy that Meshyard's sidecar does not act on: gRPC's, HTTP/3's, and those that need a list of headers.
+RETRY_ON_NOT_IMPLEMENTED = frozenset(
+    {
+        "envoy-ratelimited",
+        "retriable-headers",
+        "http3-post-connect-failure",
+        "cancelled",
+        "deadline-exceeded",
+        "internal",
+        "resource-exhausted",
+        "unavailable",
+    }
+)
+ENTRY_NOT_IMPLEMENTED = ("Namespace", "Partition")
+DESTINATION_NOT_IMPLEMENTED = {
+    "ServiceSubset": "",
+    "Namespace": "",
+    "Partition": "",
+    "PrefixRewrite": "",
+    "IdleTimeout": "RequestTimeout",
+    "RequestHeaders": "",
+    "ResponseHeaders": "",
+}
+MAX_RETRIES = 100
+
+
+def decode_router(fields: Fields, report: Report) -> ServiceRouter:
+    """Read an entry whose `Kind` was already taken."""
+    name = fields.name("Name", "service")
+    routes = tuple(_decode_route(node, report) for node in fields.blocks("Routes"))
+    router = ServiceRouter(name, routes, fields.mapping("Meta"), fields.at)
+    _refuse_routes_after_catch_all(routes, report)
+    fields.finish(ENTRY_NOT_IMPLEMENTED)
+    return router
+
+
+def _decode_route(node: ObjectNode, report: Report) -> ServiceRoute:
+    fields = Fields(node, "a route", report)
+    match, destination = fields.block("Match"), fields.block("Destination")
+    fields.finish()
+    return ServiceRoute(
+        match=_decode_match(match, report) if match else None,
+        destination=_decode_destination(destination, report) if destination else RouteDestination(),
+        at=node.at,
+    )
+
+
+def _decode_match(node: ObjectNode, report: Report) -> HttpMatch | None:
+    """Read `Match { HTTP { ... } }`; an empty Match catches all, as no Match does."""
+    fields = Fields(node, "the Match of a route", report)
+    http = fields.block("HTTP")
+    fields.finish()
+    return decode_http_match(http, report, ("CaseInsensitive", "QueryParam")) if http else None
+
+
+def _decode_destination(node: ObjectNode, report: Report) -> RouteDestination:
+    """Read where a route goes. `PerTryTimeout` is Meshyard's own word, for what Consul cannot say."""
+    fields = Fields(node, "the Destination of a route", report)
+    destination = RouteDestination(
+        service=fields.optional_name("Service", "service"),
+        request_timeout_s=fields.duration("RequestTimeout"),
+        per_try_timeout_s=fields.duration("PerTryTimeout", least_s=0.001),
+        num_retries=fields.integer("NumRetries", most=MAX_RETRIES),
+        retry_on=_decode_retry_on(fields, report),
+        retry_on_connect_failure=fields.boolean("RetryOnConnectFailure"),
+        retry_on_status_codes=fields.integers("RetryOnStatusCodes", least=100, most=599),
+    )
+    fields.finish(DESTINATION_NOT_IMPLEMENTED)
+    return destination
+
+
+def _decode_retry_on(fields: Fields, report: Report) -> tuple[str, ...] | None:
+    """Read `RetryOn`; Envoy ignores a word it does not know, here it is refused by name."""
+    words = []
+    for word, at in fields.texts("RetryOn"):
+        words.append(word)
+        if word in RETRY_ON_NOT_IMPLEMENTED:
+            reason = f'RetryOn: "{word}" is known to Envoy and not implemented by Meshyard'
+            report.add(reason, at, "one of " + ", ".join(RETRY_ON))
+        elif word not in RETRY_ON:
+            report.add(f'RetryOn: "{word[:80]}" is not known', at, "one of " + ", ".join(RETRY_ON))
+    return tuple(words) if fields.has("RetryOn") else None
+
+
+def _refuse_routes_after_catch_all(routes: tuple[ServiceRoute, ...], report: Report) -> None:
+    """Refuse a route below one that takes every request: the first match wins."""
+    catch_all = next((route for route in routes if route.match in (None, HttpMatch(path_prefix="/"))), None)
+    if catch_all is None:
+        return
+    for route in routes[routes.index(catch_all) + 1 :]:
+        reason = f"this route can never match: the route of line {catch_all.at.line} takes every request"
+        report.add(reason, route.at, "the route for everything comes last")
