@@ -1,0 +1,60 @@
+# Every target is a thin call of `lab`, `mesh` or a checker in .venv/bin. `make` alone prints this help.
+SHELL := /bin/sh
+BIN := .venv/bin
+HOST ?= order-1
+UNIT ?=
+LINES ?= 50
+WORKERS ?= 2
+export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/default/mesh.sock
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs shell demo check lint fmt lock test test-unit test-e2e bootstrap bootstrap-test
+
+help: ## print this help
+	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# -- Start
+up: bootstrap ## start the lab; returns when every gate is green
+	@$(BIN)/lab up
+demo: bootstrap ## place an order and tell the story of its calls, hop by hop
+	@$(BIN)/lab demo
+check: bootstrap ## say whether this machine can carry a lab, and what mends it
+	@$(BIN)/lab check
+
+# -- Look
+status: bootstrap ## hosts, and what runs on them
+	@$(BIN)/lab status
+logs: bootstrap ## what a host's units said: make logs HOST=payment-1 [UNIT=access] [LINES=50]
+	@$(BIN)/lab logs $(HOST) --lines $(LINES) $(if $(UNIT),--unit $(UNIT))
+shell: bootstrap ## a shell on a host, as its application: make shell HOST=payment-1
+	@$(BIN)/lab shell $(HOST)
+
+# -- Test
+test: bootstrap-test ## every test
+	@$(BIN)/pytest -n $(WORKERS) --dist loadscope tests
+test-unit: bootstrap-test ## the tests without a lab
+	@$(BIN)/pytest -n $(WORKERS) tests/unit tests/conformance
+test-e2e: bootstrap-test ## the tests on real hosts
+	@$(BIN)/pytest -n $(WORKERS) --dist loadscope tests/e2e
+lint: bootstrap ## style, types, and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+# -- Clean
+down: bootstrap ## end the lab; nothing of it remains
+	@$(BIN)/lab down
+
+# -- Work on the project
+fmt: bootstrap ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+lock: bootstrap ## refresh the locked list of packages
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements/locked.txt
+
+bootstrap:
+	@./lab/bootstrap.sh
+bootstrap-test:
+	@./lab/bootstrap.sh test

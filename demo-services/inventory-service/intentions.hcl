@@ -1,0 +1,6 @@
+Kind = "service-intentions"
+Name = "inventory-service"
+Sources = [
+  { Name = "order-service", Action = "allow" },
+  { Name = "*",             Action = "deny" },
+]

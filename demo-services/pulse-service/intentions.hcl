@@ -1,0 +1,5 @@
+Kind = "service-intentions"
+Name = "pulse-service"
+Sources = [
+  { Name = "*", Action = "deny" },
+]

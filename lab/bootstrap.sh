@@ -1,0 +1,60 @@
+#!/bin/sh
+# From a fresh clone to .venv/bin/lab: the machine's packages where it may, the project's own from a locked list.
+# Safe to run again; does nothing when nothing is missing. PYTHON= chooses the interpreter.
+set -eu
+cd "$(dirname "$0")/.."
+PATH="$PATH:/usr/sbin:/sbin"
+
+say() { echo "bootstrap: $*" >&2; }
+
+# 1. Programs of the machine. `$1` = "test" asks for those that only the tests use, too.
+missing=""
+need() { command -v "$1" >/dev/null 2>&1 || case " $missing " in *" $2 "*) ;; *) missing="$missing $2" ;; esac; }
+need unshare util-linux
+need setpriv util-linux
+need ip iproute2
+need iptables-restore iptables
+need ip6tables-restore iptables
+[ "$(id -u)" = 0 ] || need newuidmap uidmap
+[ "${1:-}" != test ] || need tcpdump tcpdump
+
+# 2. A Python that is new enough and can make virtual environments.
+python="${PYTHON:-}"
+for candidate in $python python3 python3.13 python3.12 python3.11; do
+  if command -v "$candidate" >/dev/null 2>&1 &&
+    "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+    python="$candidate"
+    break
+  fi
+  python=""
+done
+if [ -z "$python" ]; then
+  missing="$missing python3 python3-venv"
+elif ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+  missing="$missing python3-venv"
+fi
+
+if [ -n "$missing" ]; then
+  install="apt-get install -y --no-install-recommends$missing"
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing$missing"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $install >/dev/null
+    python="${python:-python3}"
+  else
+    say "these packages are missing:$missing"
+    say "install them and run make again: sudo $install"
+    exit 5
+  fi
+fi
+
+# 3. The virtual environment, every file of it checked against its hash.
+stamp=.venv/.locked
+wanted="$(cat requirements/locked.txt pyproject.toml | sha256sum | cut -d' ' -f1)"
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
+  say "making .venv with $("$python" --version)"
+  [ -x .venv/bin/python ] || "$python" -m venv .venv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/locked.txt
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+  echo "$wanted" >"$stamp"
+fi

@@ -1,0 +1,271 @@
+"""`lab`: hosts up and down, a look at them, a command on one of them, a fault for a while."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.cli import output
+from lab.driver import LabError, checkout
+from lab.faults import DEFAULT_DURATION_S, FAULTS, MAX_DURATION_S
+from mesh.base.durations import format_duration, parse_duration
+from mesh.base.errors import ConfigError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_PREFLIGHT = 5
+
+
+class Context:
+    """What every verb gets: which lab, how to print."""
+
+    def __init__(self, lab: str, form: str) -> None:
+        self.lab = lab
+        self.form = form
+
+    @property
+    def driver(self) -> Any:
+        """Return the driver of this lab; only namespaces make hosts today."""
+        from lab.netns.driver import NetnsDriver
+
+        return NetnsDriver(self.lab)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--lab", "lab_name", default="default", envvar="LAB_NAME", show_default=True, help="which lab")
+@click.option("--output", "-o", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.version_option(package_name="meshyard")
+@click.pass_context
+def cli(context: click.Context, lab_name: str, form: str) -> None:
+    """Hosts for a mesh: bring them up, look at them, break them, take them down."""
+    context.obj = Context(lab_name, form)
+
+
+def _form(function: Any) -> Any:
+    """Let --output stand after the verb as well as before it."""
+
+    def keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value:
+            context.ensure_object(dict)
+            context.obj.form = value
+
+    return click.option(
+        "--output", "-o", type=click.Choice(["table", "json"]), expose_value=False, callback=keep, help="table or json"
+    )(function)
+
+
+@cli.command()
+@click.option("--topology", "topology_file", type=click.Path(path_type=Path), default=None, help="a topology file")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a setting: --set leaf_ttl=10s")
+@click.option("--timeout", default="60s", show_default=True, help="how long to wait for the slowest gate")
+@_form
+@click.pass_obj
+def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], timeout: str) -> None:
+    """Start the lab; returns when every gate is green. A second time it only says so."""
+    from lab import check as preflight
+    from lab.topology import load
+
+    driver = context.driver
+    if driver.is_up():
+        output.say(f"the lab {context.lab!r} is up already")
+        return _announce(context, driver.status(), None)
+    failed = [finding for finding in preflight.run() if not finding.is_ok and finding.is_needed]
+    if failed:
+        for finding in failed:
+            output.say(f"preflight: {finding.text}\n  mend it with: {finding.fix}")
+        sys.exit(EXIT_PREFLIGHT)
+    chosen = topology_file or checkout() / "lab" / "topology.yaml"
+    topology = load(chosen, dict(_setting(item) for item in settings))
+    output.say(f"starting {len(topology.hosts)} hosts on network namespaces")
+    took = output.follow(driver.up(topology, timeout_s=parse_duration(timeout)))
+    return _announce(context, driver.status(), took)
+
+
+def _setting(item: str) -> tuple[str, str]:
+    key, found, value = item.partition("=")
+    if not found:
+        raise click.UsageError(f"--set {item}: no value; right would be: --set leaf_ttl=10s")
+    return key, value
+
+
+def _announce(context: Context, status: dict[str, Any], took: float | None) -> None:
+    if context.form == "json":
+        return output.as_json({**status, "took_s": took})
+    rows = [(h["name"], h["address"], h["datacenter"], h["service"] or h["role"]) for h in status["hosts"]]
+    output.table(("HOST", "ADDRESS", "DATACENTER", "RUNS"), rows)
+    for name, url in status["urls"].items():
+        output.data(f"{name:18} {url}")
+    if took is not None:
+        output.say(f"every gate is green after {took:.1f} s")
+    output.say("next: make demo" if context.lab == "default" else f"next: lab --lab {context.lab} status")
+    return None
+
+
+@cli.command()
+@click.pass_obj
+def down(context: Context) -> None:
+    """End the lab. Nothing of it remains; safe to say twice, and after a crash."""
+    context.driver.down()
+    output.say(f"the lab {context.lab!r} is down; nothing of it remains")
+
+
+@cli.command()
+@_form
+@click.pass_obj
+def status(context: Context) -> None:
+    """Show the hosts and what runs on them."""
+    found = context.driver.status()
+    if context.form == "json":
+        return output.as_json(found)
+    rows = []
+    for host in found["hosts"]:
+        units = "  ".join(f"{unit['name']}:{unit['state']}" for unit in host["units"])
+        rows.append((host["name"], host["address"], host["datacenter"], host["service"] or host["role"], units or "-"))
+    output.table(("HOST", "ADDRESS", "DATACENTER", "RUNS", "UNITS"), rows)
+    for fault in found["faults"]:
+        output.say(f"broken on purpose: {fault}")
+    return None
+
+
+@cli.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--user", default="app", show_default=True, help="app, agent, sidecar, other or root")
+@click.argument("host")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def exec_(context: Context, user: str, host: str, command: tuple[str, ...]) -> None:
+    """Run a command on a host as its application: lab exec order-1 -- python -c 'print(1)'."""
+    argv = context.driver.command_for(host, list(command), user=user)
+    os.execvp(argv[0], argv)  # noqa: S606 - stdin, stdout and the exit code pass through untouched
+
+
+@cli.command()
+@click.option("--user", default="app", show_default=True)
+@click.argument("host")
+@click.pass_obj
+def shell(context: Context, user: str, host: str) -> None:
+    """Open a shell on a host."""
+    argv = context.driver.command_for(host, ["env", f"PS1={user}@{host}$ ", "TERM=xterm", "sh"], user=user)
+    os.execvp(argv[0], argv)  # noqa: S606
+
+
+@cli.command()
+@click.option("--lines", "-n", default=50, show_default=True)
+@click.option("--unit", default=None, help="control-plane, redirect, agent, sidecar, probe, app or access")
+@click.argument("host")
+@click.pass_obj
+def logs(context: Context, host: str, unit: str | None, lines: int) -> None:
+    """Print what the units of a host said; `access` is the sidecar's access log."""
+    driver = context.driver
+    known = {item["name"]: [unit["name"] for unit in item["units"]] for item in driver.status()["hosts"]}
+    for name in [unit] if unit else known.get(host, []):
+        text = driver.logs(host, name, lines=lines)
+        if not unit:
+            output.say(f"== {host} {name}")
+        output.data(text.rstrip("\n"))
+
+
+@cli.command("break")
+@click.option("--for", "duration", default=format_duration(DEFAULT_DURATION_S), show_default=True)
+@click.option("--unit", default="", help="which unit, for kill and pause")
+@click.argument("fault", type=click.Choice(sorted(FAULTS)))
+@click.argument("host")
+@click.pass_obj
+def break_(context: Context, fault: str, host: str, unit: str, duration: str) -> None:
+    """Break something on a host. It heals by itself."""
+    seconds = parse_duration(duration)
+    if FAULTS[fault].needs_unit != bool(unit):
+        raise click.UsageError(f"{fault} {'needs' if FAULTS[fault].needs_unit else 'takes no'} --unit")
+    if not 0 < seconds <= MAX_DURATION_S:
+        raise click.UsageError(f"--for {duration}: a fault lasts more than 0 s and at most 1h")
+    context.driver.inject(fault, host, duration_s=seconds, options={"unit": unit} if unit else {})
+    output.say(f"broken: {FAULTS[fault].what} ({host}); heals by itself in {format_duration(seconds)}")
+
+
+@cli.command()
+@click.pass_obj
+def heal(context: Context) -> None:
+    """End every fault now."""
+    healed = context.driver.heal()
+    output.say("healed: " + ", ".join(healed) if healed else "nothing was broken")
+
+
+@cli.command()
+@click.option("--service-dir", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--datacenter", default="east", show_default=True)
+@click.argument("host")
+@click.pass_obj
+def add(context: Context, host: str, service_dir: Path, datacenter: str) -> None:
+    """Add a host to the running lab with the service in a folder: app.py, service.hcl, intentions.hcl."""
+    from lab.add import spec_of
+
+    driver = context.driver
+    took = output.follow(driver.add_host(spec_of(driver.status(), host, service_dir, datacenter)))
+    output.say(f"{host} is part of the mesh after {took:.1f} s")
+
+
+@cli.command()
+@_form
+@click.pass_obj
+def check(context: Context) -> None:
+    """Say whether this machine can carry a lab, and what mends it. Changes nothing."""
+    from lab import check as preflight
+
+    findings = preflight.run()
+    if context.form == "json":
+        output.as_json([finding.as_json() for finding in findings])
+    else:
+        for finding in findings:
+            mark = "√" if finding.is_ok else "×" if finding.is_needed else "‼"
+            output.data(f"{mark} {finding.text}" + ("" if finding.is_ok else f"\n    mend it with: {finding.fix}"))
+    if any(not finding.is_ok and finding.is_needed for finding in findings):
+        sys.exit(EXIT_FAILED)
+
+
+@cli.command()
+@_form
+@click.pass_obj
+def demo(context: Context) -> None:
+    """Place an order and tell the story of its calls, hop by hop, from what the sidecars wrote down."""
+    from lab.story import tell
+
+    told = tell(context.driver)
+    if context.form == "json":
+        output.as_json(told.as_json())
+    else:
+        output.data(told.as_text())
+    if not told.is_complete:
+        sys.exit(EXIT_FAILED)
+
+
+@cli.command()
+@click.argument("shell_name", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell_name: str) -> None:
+    """Print the completion script of a shell: source <(lab completion bash)."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell_name)
+    assert kind is not None
+    output.data(kind(cli, {}, "lab", "_LAB_COMPLETE").source())
+
+
+def main() -> None:
+    """Run `lab`; every error is one message and an exit code."""
+    try:
+        cli.main(prog_name="lab", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except ConfigError as error:
+        output.say(f"lab: {error.explain()}")
+        sys.exit(EXIT_USAGE)
+    except LabError as error:
+        output.say(f"lab: {error}")
+        sys.exit(error.exit_code)

@@ -1,0 +1,62 @@
+"""How `lab` speaks: tables for people, JSON for programs, progress only where somebody watches."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lab.driver import Progress
+
+
+def say(text: str) -> None:
+    """Say something to the person at the terminal."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the talk
+
+
+def data(text: str) -> None:
+    """Hand data to whoever reads stdout."""
+    print(text, flush=True)  # noqa: T201 - this is the data
+
+
+def as_json(value: Any) -> None:
+    """Print a value as JSON."""
+    data(json.dumps(value, indent=2))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+    """Print a table; without a terminal, plain columns that `cut` and `awk` can read."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
+        for row in [list(columns), *cells]:
+            data("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        return
+    shown = Table(title=title or None, box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        shown.add_column(column)
+    for row in cells:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+def follow(steps: Iterable[Progress]) -> float:
+    """Show the steps of a long command; return the seconds it took.
+
+    On a terminal the line that waits is rewritten in place; elsewhere only what is done gets a line.
+    """
+    began = time.monotonic()
+    is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    for step in steps:
+        stamp = f"{time.monotonic() - began:6.2f}s"
+        if step.is_done:
+            say(f"\r\033[K  {stamp}  {step.text}" if is_live else f"  {stamp}  {step.text}")
+        elif is_live:
+            print(f"\r\033[K  {stamp}  {step.text[:100]}", end="", file=sys.stderr, flush=True)  # noqa: T201
+    return time.monotonic() - began

@@ -1,0 +1,224 @@
+"""The namespace driver: `lab.driver.Driver` on top of launch and the control socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.driver import Completed, LabError, Progress, checkout
+from lab.netns import control, launch
+from lab.topology import HostSpec, Topology, host_to_json
+from mesh.base import ports
+
+UP_TIMEOUT_S = 60.0
+USERS = {"app": ports.UID_APP, "root": 0, "agent": ports.UID_AGENT, "sidecar": ports.UID_SIDECAR, "other": 2000}
+
+
+class NetnsDriver:
+    """Hosts on network namespaces of this machine. `lab_name` keeps several labs apart."""
+
+    name = "netns"
+
+    def __init__(self, lab_name: str = "default", folder: Path | None = None) -> None:
+        self.lab_name = lab_name
+        self.folder = launch.Folder((folder or checkout() / ".lab") / lab_name)
+
+    # -------------------------------------------------------------------------------------- life of the lab
+
+    def is_up(self) -> bool:
+        """Say whether a committed lab answers."""
+        if not launch.running_pid(self.folder):
+            return False
+        try:
+            return bool(self._ask("status")["committed"])
+        except LabError:
+            return False
+
+    def up(self, topology: Topology, *, timeout_s: float = UP_TIMEOUT_S) -> Iterator[Progress]:
+        """Start the lab and yield each step; ends when every gate is green.
+
+        Raises:
+            LabError: a gate did not open in time; nothing is left behind.
+        """
+        with launch.locked(self.folder):
+            launch.end(self.folder)
+            started = launch.start(self.folder, topology, checkout(), fixed_ports=self.lab_name == "default")
+            try:
+                yield from self._job({"job": "bring-up", "timeout_s": timeout_s}, timeout_s + 5)
+            except (LabError, KeyboardInterrupt, GeneratorExit) as error:
+                tail = self.folder.log.read_text(errors="replace")[-2000:] if self.folder.log.exists() else ""
+                kept = self._keep_logs()
+                os.close(started.lifeline)
+                launch.end(self.folder)
+                if isinstance(error, LabError):
+                    more = f"\n{tail}" if tail else ""
+                    raise LabError(f"{error}{more}\nlogs kept in {kept}", exit_code=error.exit_code) from None
+                raise
+            started.commit()
+
+    def _keep_logs(self) -> Path:
+        """Copy what the units said out of the dying lab, so that there is something to read."""
+        kept = self.folder.path.parent / f"{self.lab_name}-failed"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        try:
+            status = self._ask("status")
+        except LabError:
+            return kept
+        for host, state in status["hosts"].items():
+            (kept / f"{host}.units.json").write_text(json.dumps(state, indent=1))
+            for unit in state["units"]:
+                try:
+                    (kept / f"{host}.{unit['name']}.log").write_text(self.logs(host, unit["name"], lines=500))
+                except LabError:
+                    continue
+        return kept
+
+    def down(self) -> None:
+        """End the lab; nothing of it remains."""
+        with launch.locked(self.folder):
+            launch.end(self.folder)
+
+    def status(self) -> dict[str, Any]:
+        """Return hosts with their units, and what is published."""
+        raw = self._ask("status")
+        hosts = [
+            {
+                "name": host["name"],
+                "address": host["address"],
+                "datacenter": host["datacenter"],
+                "service": host["service"],
+                "role": host["role"],
+                "pid": raw["hosts"].get(host["name"], {}).get("pid", 0),
+                "units": raw["hosts"].get(host["name"], {}).get("units", []),
+            }
+            for host in raw["topology"]["hosts"]
+        ]
+        return {
+            "lab": self.lab_name,
+            "driver": self.name,
+            "hosts": hosts,
+            "faults": raw["faults"],
+            "urls": dict(self.publish_urls()),
+            "mesh_address": self.operator_address(),
+        }
+
+    # -------------------------------------------------------------------------------------- one host
+
+    def address_of(self, host: str) -> str:
+        """Return the IPv4 address of a host."""
+        return str(self._host(host)["address"])
+
+    def command_for(self, host: str, argv: Sequence[str], *, user: str = "app") -> list[str]:
+        """Return the nsenter command that runs `argv` in a host's namespaces as one of its users."""
+        pid = launch.seen_from_here(self.folder, int(self._host(host)["pid"]))
+        enter = ["nsenter", "--target", str(pid)]
+        if os.geteuid() != 0:
+            enter += ["--user", "--preserve-credentials"]
+        enter += ["--mount", "--net", "--uts", "--ipc", "--pid", "--wd=/", "--"]
+        return [*enter, *_drop_to(user), *_environment_of(host, user), *argv]
+
+    def run(
+        self, host: str, argv: Sequence[str], *, user: str = "app", stdin: str = "", timeout_s: float = 30.0
+    ) -> Completed:
+        """Run a command on a host.
+
+        Raises:
+            LabError: it took longer than `timeout_s` (exit code 124).
+        """
+        try:
+            done = subprocess.run(
+                self.command_for(host, argv, user=user),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{argv[0]} on {host} took longer than {timeout_s:g} s", exit_code=124) from None
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def unit(self, host: str, unit: str, action: str) -> None:
+        """Order one unit of a host to start, stop, restart, be killed, paused or resumed."""
+        known = [item["name"] for item in self._host(host)["units"]]
+        if unit not in known:
+            raise LabError(f"no unit {unit!r} on {host}; there are: {', '.join(known) or 'none'}", exit_code=2)
+        self._ask("unit", host=host, unit=unit, action=action)
+
+    def add_host(self, host: HostSpec, *, timeout_s: float = UP_TIMEOUT_S) -> Iterator[Progress]:
+        """Add a host with its service to the running lab; ends when its gates are green."""
+        self._ask("add-host", host=host_to_json(host))
+        yield from self._job({"job": "add", "host": host_to_json(host), "timeout_s": timeout_s}, timeout_s + 5)
+
+    def logs(self, host: str, unit: str, *, lines: int) -> str:
+        """Return the last lines of a unit's log."""
+        self._host(host)
+        order = {"op": "job", "job": "logs", "host": host, "unit": unit, "lines": lines}
+        return str(control.ask(self.folder.control, order)["done"]["text"])
+
+    # -------------------------------------------------------------------------------------- faults
+
+    def inject(self, fault: str, host: str, *, duration_s: float, options: Mapping[str, str]) -> None:
+        """Break something on a host for `duration_s`."""
+        self._host(host)
+        name = " ".join(part for part in (fault, host, options.get("unit", "")) if part)
+        order = {"op": "job", "job": "fault", "fault": fault, "host": host, "name": name, "duration_s": duration_s}
+        control.ask(self.folder.control, {**order, **options})
+
+    def heal(self) -> list[str]:
+        """End every fault under way."""
+        return list(self._ask("heal")["healed"])
+
+    # -------------------------------------------------------------------------------------- ways in
+
+    def publish_urls(self) -> Mapping[str, str]:
+        """Return name -> URL on 127.0.0.1."""
+        urls = launch.saved_state(self.folder).get("urls", {})
+        return {str(name): str(url) for name, url in urls.items()} if isinstance(urls, dict) else {}
+
+    def operator_address(self) -> str:
+        """Return the address of the operator's socket."""
+        return f"unix://{self.folder.operator}"
+
+    def _host(self, name: str) -> dict[str, Any]:
+        status = self._ask("status")
+        hosts = {host["name"]: host for host in status["topology"]["hosts"]}
+        if name not in hosts:
+            raise LabError(f"no host {name!r}; there are: {', '.join(hosts)}", exit_code=2)
+        return {**hosts[name], **status["hosts"].get(name, {"pid": 0, "units": []})}
+
+    def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        return control.ask(self.folder.control, {"op": op, **fields})
+
+    def _job(self, order: Mapping[str, Any], timeout_s: float) -> Iterator[Progress]:
+        for line in control.stream(self.folder.control, {"op": "job", **order}, timeout_s=timeout_s):
+            if "error" in line:
+                raise LabError(line["error"], exit_code=int(line.get("exit_code", 1)))
+            if "progress" in line:
+                yield Progress(line["progress"], line["is_done"], line["elapsed_s"])
+            if "done" in line:
+                return
+        raise LabError("the lab ended before the work was done")
+
+
+def _drop_to(user: str) -> list[str]:
+    if user not in USERS:
+        raise LabError(f"no user {user!r}; there are: {', '.join(USERS)}", exit_code=2)
+    if user == "root":
+        return []
+    uid = USERS[user]
+    groups = f"--groups={ports.GID_WORKLOAD}" if user in ("app", "agent", "sidecar") else "--clear-groups"
+    gid = ports.GID_WORKLOAD if user in ("app", "agent", "sidecar") else uid
+    return ["setpriv", f"--reuid={uid}", f"--regid={gid}", groups, "--no-new-privs", "--bounding-set=-all", "--"]
+
+
+def _environment_of(host: str, user: str) -> list[str]:
+    path = f"{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return ["env", "-i", f"PATH={path}", "LANG=C.UTF-8", f"HOST_NAME={host}", f"USER={user}", "HOME=/tmp"]

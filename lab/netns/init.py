@@ -1,0 +1,223 @@
+"""The lab's first process: it holds every namespace alive, and its death is the teardown.
+
+Started by `launch` inside fresh namespaces as `python -m lab.netns.init PLAN`, with sockets inherited from the
+user's side. It imports what the units will need, makes the hosts, and then answers on the control socket.
+
+The control socket speaks JSON lines. An order is one line; the answer is one line, or, for a job, the job's own
+lines until it closes the connection.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import selectors
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from lab.netns import jobs, links, mounts, syscalls
+from lab.netns.host import Host, start
+from lab.netns.plan import Plan
+from lab.topology import HostSpec, Role, Topology, host_from_json, to_json
+
+# What the units run, imported once: a fork of this process needs no second of imports of its own.
+PRELOADED = (
+    "aiohttp.web",
+    "mesh.controlplane.main",
+    "mesh.agent.main",
+    "mesh.proxy.main",
+    "mesh.cli.main",
+    "mesh.cli.redirect",
+    "mesh.cli.probe",
+)
+
+
+class Init:
+    """The lab: its hosts, and the orders it takes."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.topology: Topology = plan.topology
+        self.hosts: dict[str, Host] = {}
+        self.jobs: dict[int, dict[str, Any]] = {}
+        self.selector = selectors.DefaultSelector()
+        self.control = socket.socket(fileno=plan.control_fd)
+        self.is_committed = False
+
+    def bring_up_hosts(self) -> None:
+        """Make bridges and hosts; their units start by themselves as their gates open."""
+        mounts.make_private()
+        mounts.fresh_proc()
+        syscalls.sethostname("meshyard")
+        mounts.hide_homes([self.plan.checkout, sys.prefix, sys.base_prefix, *self.plan.readable])
+        mounts.tmpfs("/run")
+        links.make_bridges(self.topology)
+        for host in self.topology.hosts.values():
+            self.add_host(host, self.plan.listeners.get(host.name, {}))
+
+    def add_host(self, spec: HostSpec, listeners: dict[int, int]) -> None:
+        """Make one host and listen to it."""
+        text = ""
+        if spec.role is Role.SERVICE:
+            text = (Path(self.plan.checkout) / spec.service_dir / "service.hcl").read_text()
+        listeners = {port: fd for port, fd in listeners.items() if fd >= 0}
+        host = start(spec, self.topology, checkout=self.plan.checkout, service_hcl=text, listeners=listeners)
+        for descriptor in listeners.values():
+            os.close(descriptor)
+        self.hosts[spec.name] = host
+        self.selector.register(host.channel, selectors.EVENT_READ, host)
+
+    def serve(self) -> None:
+        """Take orders until told to go down, or until whoever started us is gone before we were committed."""
+        self.control.setblocking(False)
+        self.selector.register(self.control, selectors.EVENT_READ, "control")
+        self.selector.register(self.plan.lifeline_fd, selectors.EVENT_READ, "lifeline")
+        while True:
+            for key, _ in self.selector.select(1.0):
+                if key.data == "control":
+                    self.accept()
+                elif key.data == "lifeline":
+                    self.read_lifeline()
+                elif isinstance(key.data, Host):
+                    self.hear(key.data)
+            self.reap()
+
+    def read_lifeline(self) -> None:
+        """A byte means that `up` succeeded; the end of the pipe before it means that `up` was killed."""
+        received = os.read(self.plan.lifeline_fd, 1)
+        self.selector.unregister(self.plan.lifeline_fd)
+        if not received:
+            os._exit(1)
+        self.is_committed = True
+
+    def reap(self) -> None:
+        """Collect ended children: jobs, and orphans of hosts."""
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            self.jobs.pop(pid, None)
+
+    def hear(self, host: Host) -> None:
+        """Take in what a host says about its units."""
+        received = host.channel.recv(65536)
+        if not received:
+            self.selector.unregister(host.channel)
+            self.hosts.pop(host.spec.name, None)
+            return
+        *lines, host.buffer = (host.buffer + received).split(b"\n")
+        for line in lines:
+            unit = json.loads(line)["unit"]
+            before = host.units.get(unit["name"])
+            host.units[unit["name"]] = unit
+            if unit["name"] == "agent" and before and before["state"] == "running" and unit["state"] == "backing-off":
+                # An agent's key is gone with it: it has to join again, and only the operator can let it.
+                self.start_job({"op": "job", "job": "grant", "host": host.spec.name}, None)
+
+    def accept(self) -> None:
+        """Take one order from one connection."""
+        connection, _ = self.control.accept()
+        connection.setblocking(True)
+        try:
+            if not select.select([connection], [], [], 2.0)[0]:
+                return
+            line = connection.makefile("rb").readline(1 << 20)
+            order = json.loads(line)
+            if order["op"] == "job":
+                self.start_job(order, connection)
+                return
+            answer = self.obey(order)
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+            if order["op"] == "down":
+                os._exit(0)
+        except (OSError, ValueError, KeyError) as error:
+            self.complain(connection, error)
+        finally:
+            connection.close()
+
+    def complain(self, connection: socket.socket, error: Exception) -> None:
+        """Answer an order that made no sense."""
+        try:
+            connection.sendall(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode() + b"\n")
+        except OSError:
+            return
+
+    def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Carry out an order that is done at once."""
+        match order["op"]:
+            case "status":
+                return self.status()
+            case "unit":
+                host = self.hosts[order["host"]]
+                host.units[order["unit"]]  # a KeyError here is the answer
+                host.channel.sendall(json.dumps({"unit": order["unit"], "action": order["action"]}).encode() + b"\n")
+                return {"ok": True}
+            case "add-host":
+                spec = host_from_json(order["host"])
+                self.topology = self.topology.with_host(spec)
+                self.add_host(spec, {})
+                return {"ok": True}
+            case "heal":
+                return {"healed": self.heal()}
+            case "down":
+                return {"ok": True}
+            case unknown:
+                raise ValueError(f"no order {unknown!r}")
+
+    def heal(self) -> list[str]:
+        """End every fault that is under way."""
+        faults = {pid: job for pid, job in self.jobs.items() if job["job"] == "fault"}
+        for pid in faults:
+            os.kill(pid, signal.SIGTERM)
+        return [job["name"] for job in faults.values()]
+
+    def status(self) -> dict[str, Any]:
+        """Return everything the lab knows about itself."""
+        return {
+            "committed": self.is_committed,
+            "topology": to_json(self.topology),
+            "faults": [job["name"] for job in self.jobs.values() if job["job"] == "fault"],
+            "hosts": {name: {"pid": host.pid, "units": list(host.units.values())} for name, host in self.hosts.items()},
+        }
+
+    def start_job(self, order: dict[str, Any], connection: socket.socket | None) -> None:
+        """Fork a process that does an operator's work from inside, talking on `connection`."""
+        pid = os.fork()
+        if pid:
+            self.jobs[pid] = order
+            return
+        code = 1
+        try:
+            self.control.close()
+            pids = {name: host.pid for name, host in self.hosts.items()}
+            code = jobs.run(order, self.topology, self.plan.checkout, pids, connection)
+        finally:
+            os._exit(code)
+
+
+def main() -> None:
+    """Run the lab described by the plan file in argv[1]."""
+    plan = Plan.read(sys.argv[1])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    for module in PRELOADED:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    lab = Init(plan)
+    lab.bring_up_hosts()
+    lab.serve()
+
+
+if __name__ == "__main__":
+    main()

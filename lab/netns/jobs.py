@@ -1,0 +1,193 @@
+"""What an operator does from inside the lab: bring it up, grant a join token, add a service, break something.
+
+Each job is a short-lived fork of the lab's init. It reaches a host's files through /proc/PID/root and talks to
+whoever ordered it in JSON lines: `{"progress": ...}` while it works, `{"done": ...}` or `{"error": ...}` at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from lab.driver import LabError
+from lab.gates import GateBoard, gates_of
+from lab.netns import faults, mounts
+from lab.operator import Operator
+from lab.provision import HostFile
+from lab.topology import HostSpec, Role, Topology, host_from_json
+from lab.units import TOKEN
+from mesh.base import ports
+
+POLL_S = 0.03
+GRANT_FOR_S = 3600.0
+
+
+class Job:
+    """What every job has at hand."""
+
+    def __init__(self, topology: Topology, checkout: str, pids: dict[str, int], talk: socket.socket | None) -> None:
+        self.topology = topology
+        self.checkout = Path(checkout)
+        self.pids = pids
+        self.talk = talk
+        self.started = time.monotonic()
+
+    def say(self, **message: Any) -> None:
+        """Send one line to whoever ordered the job; nobody may listen any more."""
+        if self.talk is None:
+            return
+        try:
+            self.talk.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            self.talk = None
+
+    def progress(self, text: str, *, is_done: bool = True) -> None:
+        """Report a step."""
+        self.say(progress=text, is_done=is_done, elapsed_s=round(time.monotonic() - self.started, 3))
+
+    def root(self, host: str) -> str:
+        """Return where a host's file system is, seen from here."""
+        return f"/proc/{self.pids[host]}/root"
+
+    def operator(self) -> Operator:
+        """Return the way to the control plane."""
+        return Operator(f"{self.root(self.topology.control_plane.name)}/run/mesh/control-plane.sock")
+
+    def service_file(self, host: HostSpec, name: str) -> Path:
+        """Return one of the files of a host's service."""
+        return self.checkout / host.service_dir / name
+
+
+def run(
+    order: dict[str, Any], topology: Topology, checkout: str, pids: dict[str, int], talk: socket.socket | None
+) -> int:
+    """Run one job to its end; return its exit code."""
+    job = Job(topology, checkout, pids, talk)
+    try:
+        answer = asyncio.run(JOBS[order["job"]](job, order))
+    except (LabError, OSError, aiohttp.ClientError, TimeoutError) as error:
+        job.say(error=str(error) or type(error).__name__, exit_code=getattr(error, "exit_code", 1))
+        return 1
+    job.say(done=answer)
+    return 0
+
+
+async def bring_up(job: Job, order: dict[str, Any]) -> dict[str, Any]:
+    """Write the config, grant the tokens, wait until every gate is green."""
+    deadline = time.monotonic() + float(order["timeout_s"])
+    job.progress(f"{len(job.pids)} hosts made")
+    async with job.operator() as operator:
+        await _until_it_answers(operator, deadline)
+        job.progress("control plane ready")
+        for path in _config_files(job, job.topology.services):
+            await operator.write_config(_shown(job, path), path.read_text())
+        job.progress("config entries written: policy is live before the first request")
+        for host in job.topology.services:
+            await _grant(job, operator, host)
+        job.progress(f"{len(job.topology.services)} join tokens granted")
+        await _watch_gates(job, operator, job.topology.services, deadline)
+    return {"elapsed_s": round(time.monotonic() - job.started, 3)}
+
+
+async def add(job: Job, order: dict[str, Any]) -> dict[str, Any]:
+    """Bring one new host into a running mesh: its two files, one token, its gates."""
+    host = host_from_json(order["host"])
+    deadline = time.monotonic() + float(order["timeout_s"])
+    async with job.operator() as operator:
+        for path in _config_files(job, [host]):
+            if path.name != "mesh.hcl":
+                await operator.write_config(_shown(job, path), path.read_text())
+        await _grant(job, operator, host)
+        await _watch_gates(job, operator, (host,), deadline)
+    return {"elapsed_s": round(time.monotonic() - job.started, 3)}
+
+
+async def grant(job: Job, order: dict[str, Any]) -> dict[str, Any]:
+    """Grant a new token to a host whose agent died, as soon as the control plane answers."""
+    host = job.topology.hosts[order["host"]]
+    deadline = time.monotonic() + GRANT_FOR_S
+    async with job.operator() as operator:
+        await _until_it_answers(operator, deadline)
+        await _grant(job, operator, host)
+    return {}
+
+
+async def logs(job: Job, order: dict[str, Any]) -> dict[str, Any]:
+    """Return the last lines of a unit's log."""
+    path = Path(job.root(order["host"])) / "var/log/mesh" / f"{order['unit']}.log"
+    if not path.exists():
+        found = sorted(entry.stem for entry in path.parent.glob("*.log"))
+        raise LabError(f"no log of {order['unit']!r} on {order['host']}; there are: {', '.join(found) or 'none'}")
+    lines = path.read_text(errors="replace").splitlines()[-int(order["lines"]) :]
+    return {"text": "".join(f"{line}\n" for line in lines)}
+
+
+async def fault(job: Job, order: dict[str, Any]) -> dict[str, Any]:
+    """Break something, say so, and heal it when its time is over or when told to."""
+    await faults.run(order, job.pids, job.topology, on_injected=lambda: job.say(done={"injected": order["name"]}))
+    return {}
+
+
+async def _until_it_answers(operator: Operator, deadline: float) -> None:
+    while True:
+        try:
+            if (await operator.status())["ready"]:
+                return
+        except (aiohttp.ClientError, OSError):
+            if time.monotonic() > deadline:
+                raise LabError("waiting for the control plane: its socket does not answer", exit_code=124) from None
+        if time.monotonic() > deadline:
+            raise LabError("waiting for the control plane: it is not ready", exit_code=124)
+        await asyncio.sleep(POLL_S)
+
+
+def _config_files(job: Job, hosts: Any) -> list[Path]:
+    """Return the files of config entries, platform first, each service once."""
+    folders = dict.fromkeys(job.checkout / host.service_dir for host in hosts if host.role is Role.SERVICE)
+    platform = [job.checkout / "demo-services" / "mesh.hcl"]
+    per_service = [path for folder in folders for path in sorted(folder.glob("*.hcl")) if path.name != "service.hcl"]
+    # Intentions first: nothing may be able to call before somebody said who may.
+    return platform + sorted(per_service, key=lambda path: path.name != "intentions.hcl")
+
+
+def _shown(job: Job, path: Path) -> str:
+    return os.path.relpath(path, job.checkout) if path.is_relative_to(job.checkout) else str(path)
+
+
+async def _grant(job: Job, operator: Operator, host: HostSpec) -> None:
+    """Hand a host the trust bundle and a token; the token's file is the gate its agent waits for."""
+    root = job.root(host.name)
+    mounts.write_file("/etc/mesh/roots.pem", HostFile(await operator.roots_pem()), root=root)
+    token = await operator.token(host.service, host.name)
+    os.chown(f"{root}/etc/mesh", ports.UID_AGENT, ports.UID_AGENT)
+    mounts.write_file(TOKEN, HostFile(token + "\n", uid=ports.UID_AGENT, mode=0o600), root=root)
+
+
+async def _watch_gates(job: Job, operator: Operator, hosts: Any, deadline: float) -> None:
+    """Wait until every gate of every host is green, and say what is waited for."""
+    board = GateBoard(gates_of(hosts))
+    while not board.is_green:
+        for gate in board.update(await operator.instances(), await operator.proxies()):
+            job.progress(gate)
+        if time.monotonic() > deadline:
+            raise LabError(f"waiting for {board.slowest()}", exit_code=124)
+        if not board.is_green:
+            job.progress(f"waiting for {board.slowest()}", is_done=False)
+            await asyncio.sleep(POLL_S)
+
+
+JOBS: dict[str, Callable[[Job, dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]] = {
+    "bring-up": bring_up,
+    "add": add,
+    "grant": grant,
+    "logs": logs,
+    "fault": fault,
+}

@@ -1,0 +1,129 @@
+"""Which processes run on a host, as which user, and what each waits for. Pure: a topology in, a table out.
+
+The order of a service host is the order of trust: the rules first (nothing can leave uncaught), then the agent
+(identity), the sidecar (configuration), the probe (proof that a call really goes round through both listeners),
+and only then the application.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.topology import HostSpec, Role
+from mesh.base import ports
+
+CONTROL_PLANE_CONFIG = "/etc/mesh/control-plane.json"
+AGENT_CONFIG = "/etc/mesh/agent.json"
+REDIRECT_CONFIG = "/etc/mesh/redirect.json"
+BOOTSTRAP = "/run/mesh/bootstrap.json"
+TOKEN = "/etc/mesh/join-token"  # noqa: S105 - a path, the token is in the file
+PROBE_TIMEOUT = "60s"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a unit waits for: a file to be there, or another unit to have ended well."""
+
+    kind: str  # "file" | "done"
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One process of a host. `argv` is what a person would type; a driver may run it faster, never otherwise.
+
+    `entry` names the Python function behind `argv` (`module:function`, called with argv[2:]), `script` a Python
+    file; at most one is set. `is_oneshot` units end, the others are started again when they die.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    uid: int
+    gid: int
+    gates: tuple[Gate, ...] = ()
+    entry: str = ""
+    script: str = ""
+    is_oneshot: bool = False
+    env: tuple[tuple[str, str], ...] = ()
+
+
+def units_of(host: HostSpec, checkout: str) -> tuple[Unit, ...]:
+    """Return the units of a host in starting order.
+
+    Args:
+        host: the host.
+        checkout: the folder of this project, where the applications are.
+    """
+    if host.role is Role.CONTROL_PLANE:
+        return (_control_plane(),)
+    if host.role is Role.STRANGER:
+        return ()
+    return (_redirect(), _agent(), _sidecar(), _probe(), _app(host, checkout))
+
+
+def _control_plane() -> Unit:
+    return Unit(
+        "control-plane",
+        ("mesh", "control-plane", "--config", CONTROL_PLANE_CONFIG),
+        uid=ports.UID_CONTROL_PLANE,
+        gid=ports.UID_CONTROL_PLANE,
+        entry="mesh.controlplane.main:run",
+    )
+
+
+def _redirect() -> Unit:
+    return Unit(
+        "redirect",
+        ("mesh", "redirect", "apply", "--config", REDIRECT_CONFIG),
+        uid=0,
+        gid=0,
+        entry="mesh.cli.main:main",
+        is_oneshot=True,
+    )
+
+
+def _agent() -> Unit:
+    return Unit(
+        "agent",
+        ("mesh", "agent", "--config", AGENT_CONFIG),
+        uid=ports.UID_AGENT,
+        gid=ports.GID_WORKLOAD,
+        gates=(Gate("done", "redirect"), Gate("file", TOKEN)),
+        entry="mesh.agent.main:run",
+    )
+
+
+def _sidecar() -> Unit:
+    return Unit(
+        "sidecar",
+        ("mesh", "sidecar", "--bootstrap", BOOTSTRAP),
+        uid=ports.UID_SIDECAR,
+        gid=ports.GID_WORKLOAD,
+        gates=(Gate("file", BOOTSTRAP),),
+        entry="mesh.proxy.main:run",
+    )
+
+
+def _probe() -> Unit:
+    return Unit(
+        "probe",
+        ("mesh", "probe", "--timeout", PROBE_TIMEOUT),
+        uid=ports.UID_APP,
+        gid=ports.GID_WORKLOAD,
+        gates=(Gate("file", BOOTSTRAP),),
+        entry="mesh.cli.main:main",
+        is_oneshot=True,
+    )
+
+
+def _app(host: HostSpec, checkout: str) -> Unit:
+    folder = host.service_dir if host.service_dir.startswith("/") else f"{checkout}/{host.service_dir}"
+    return Unit(
+        "app",
+        ("python", f"{folder}/app.py"),
+        uid=ports.UID_APP,
+        gid=ports.GID_WORKLOAD,
+        gates=(Gate("done", "probe"),),
+        script=f"{folder}/app.py",
+        env=(("DATA_DIR", "/var/lib/app"), ("HOST_NAME", host.name)),
+    )
