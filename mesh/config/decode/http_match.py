@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mesh.base.errors import ConfigError
 from mesh.base.regex import compile_regex
 from mesh.config.decode.reader import Fields, Report
@@ -10,7 +12,9 @@ from mesh.config.hcl.tree import ObjectNode
 
 PATHS = ("PathExact", "PathPrefix", "PathRegex")
 CONDITIONS = ("Present", "Exact", "Prefix", "Suffix", "Contains", "Regex")
-# RFC 9110 section 5.6.2: what a method and a header name are made of.
+# RFC 9110 section 5.6.2: what a header name is made of. Methods have fewer signs here than there: several methods
+# become one regular expression for the proxies, and no method that exists has more.
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]*")
 _NAME_CHARS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _RIGHT_NAME = "letters, digits and signs such as '-'"
 
@@ -29,6 +33,8 @@ def decode_http_match(node: ObjectNode, report: Report, not_implemented: tuple[s
     for key, path in (("PathExact", exact), ("PathPrefix", prefix)):
         if path is not None and not path.startswith("/"):
             report.add(f'{key}: "{path[:80]}" does not begin with "/"', fields.place(key), f'{key} = "/{path[:80]}"')
+    if regex == "":
+        report.add("PathRegex is empty", fields.place("PathRegex"), 'PathRegex = "/v[12]/.*"')
     headers = tuple(decode_header_match(header, report) for header in fields.blocks("Header"))
     methods = read_methods(fields)
     fields.finish(not_implemented)
@@ -59,6 +65,9 @@ def decode_header_match(node: ObjectNode, report: Report) -> HeaderMatch:
     if len(given) != 1:
         found = " and ".join(given) if given else "no condition"
         report.add(f"the match of header {name} has {found}", node.at, f"exactly one of {', '.join(CONDITIONS)}")
+    empty = [key for key in ("Prefix", "Suffix", "Contains", "Regex") if fields.optional_text(key) == ""]
+    if empty:
+        report.add(f"{empty[0]} of header {name} is empty", fields.place(empty[0]), "Present = true for any value")
     if match.ignore_case and given and given[0] in ("Present", "Regex"):
         right = "(?i) at the beginning of the expression" if given[0] == "Regex" else "leaving it out"
         report.add(f"IgnoreCase says nothing beside {given[0]}", fields.place("IgnoreCase"), right)
@@ -69,7 +78,7 @@ def decode_header_match(node: ObjectNode, report: Report) -> HeaderMatch:
 def read_regex(fields: Fields, key: str) -> str | None:
     """Read a regular expression, and compile it once to see that it is one."""
     pattern = fields.optional_text(key)
-    if pattern is not None:
+    if pattern:
         try:
             compile_regex(pattern)
         except ConfigError as error:
@@ -82,7 +91,7 @@ def read_methods(fields: Fields) -> tuple[str, ...]:
     methods: list[str] = []
     for written, at in fields.texts("Methods"):
         method = written.upper()
-        if not method or not set(method) <= _NAME_CHARS:
+        if not _METHOD.fullmatch(method):
             fields.report.add(f'Methods: "{written[:80]}" is no method', at, '["GET", "POST"]')
         elif method in methods:
             fields.report.add(f"Methods: {method} stands there twice", at, "each method once")

@@ -14,20 +14,19 @@ from functools import lru_cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mesh.base.errors import ConfigError, Position
-from mesh.config.entries import KIND_OF, ConfigEntry, ServiceDefinition
+from mesh.config.entries import KIND_OF, ConfigEntry
 
 Json = dict[str, Any]
 
-_CLASS_OF: dict[str, type] = {kind: cls for cls, kind in KIND_OF.items()} | {"service": ServiceDefinition}
-_KIND_OF: dict[type, str] = {cls: kind for kind, cls in _CLASS_OF.items()}
+_CLASS_OF: dict[str, type] = {kind: cls for cls, kind in KIND_OF.items()}
 
 
-def to_json(entry: ConfigEntry | ServiceDefinition) -> Json:
+def to_json(entry: ConfigEntry) -> Json:
     """Return an entry as an object that `json.dumps` takes."""
-    return {"kind": _KIND_OF[type(entry)], **_encode_fields(entry)}
+    return {"kind": KIND_OF[type(entry)], **_encode_fields(entry)}
 
 
-def from_json(stored: Mapping[str, Any]) -> ConfigEntry | ServiceDefinition:
+def from_json(stored: Mapping[str, Any]) -> ConfigEntry:
     """Return the entry that `to_json` wrote.
 
     Raises:
@@ -36,7 +35,7 @@ def from_json(stored: Mapping[str, Any]) -> ConfigEntry | ServiceDefinition:
     cls = _CLASS_OF.get(str(stored.get("kind")))
     if cls is None:
         raise ConfigError(f"reading a stored entry: its kind is {stored.get('kind')!r}", right=", ".join(_CLASS_OF))
-    value: ConfigEntry | ServiceDefinition = _decode({key: stored[key] for key in stored if key != "kind"}, cls)
+    value: ConfigEntry = _decode({key: stored[key] for key in stored if key != "kind"}, cls)
     return value
 
 
