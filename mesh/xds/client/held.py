@@ -1,0 +1,107 @@
+"""What both client machines share: the resources held, who we are, and the callback that judges a response.
+
+A response is judged as a whole: `apply` sees what would be held with it, and either returns (then it is held, and the
+server gets an ACK) or raises a `MeshError` (then everything stays as it was, and the server gets a NACK with the text).
+There is nothing in between, so what is held has always been accepted as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from envoy.config.core.v3 import base_pb2
+from google.protobuf.any_pb2 import Any
+from google.rpc.status_pb2 import Status
+
+from mesh.base.errors import MeshError, RemoteProtocolError
+
+INVALID_ARGUMENT = 3  # google.rpc.Code; what Envoy puts into a NACK is INTERNAL (13), the text is what counts
+MAX_ERROR_TEXT = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One resource as received: the server's version and the serialised Any."""
+
+    version: str
+    body: bytes
+
+
+HeldByType = Mapping[str, Mapping[str, Held]]
+"""Type URL -> name -> Held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One response, offered to the caller.
+
+    Args:
+        type_url: of everything in it.
+        changed: names that are new or have another body.
+        removed: names that are gone.
+        candidate: all that will be held of all types when this is accepted.
+    """
+
+    type_url: str
+    changed: frozenset[str]
+    removed: frozenset[str]
+    candidate: HeldByType
+
+
+Apply = Callable[[Update], None]
+"""Take an update over, or raise a MeshError that says why not."""
+
+
+@dataclass(slots=True)
+class Interest:
+    """What the client wants of one type on this stream. A wildcard wants everything."""
+
+    names: set[str] = field(default_factory=set)
+    is_wildcard: bool = False
+
+    def wants(self, name: str) -> bool:
+        """Say whether a resource of this name was asked for."""
+        return self.is_wildcard or name in self.names
+
+    @property
+    def spelled(self) -> frozenset[str]:
+        """Return the interest as names on the wire, where `*` is everything."""
+        return frozenset(self.names | {"*"}) if self.is_wildcard else frozenset(self.names)
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether nothing is wanted. Not a thing to begin with: no names, for clusters, reads "everything"."""
+        return not (self.names or self.is_wildcard)
+
+
+def client_node(host: str, service: str, datacenter: str) -> base_pb2.Node:
+    """Return the node that the first request of a stream carries, the same as in the bootstrap."""
+    node = base_pb2.Node(id=f"{host}/{service}", cluster=service, user_agent_name="meshyard")
+    node.locality.zone = datacenter
+    node.metadata.update({"host": host, "service": service})
+    return node
+
+
+def judge(apply: Apply, update: Update) -> str | None:
+    """Offer an update; return None when it was taken, else the reason it was not."""
+    try:
+        apply(update)
+    except MeshError as refusal:
+        return str(refusal) or type(refusal).__name__
+    return None
+
+
+def refusal(reason: str) -> Status:
+    """Return the error detail of a NACK."""
+    return Status(code=INVALID_ARGUMENT, message=reason[:MAX_ERROR_TEXT])
+
+
+def require_type(resource: Any, type_url: str) -> None:
+    """Refuse a resource of another type than its response announces.
+
+    Raises:
+        RemoteProtocolError: it is of another type.
+    """
+    if resource.type_url != type_url:
+        raise RemoteProtocolError(f"reading a response of {type_url}: it holds a {resource.type_url[:200]!r}")
