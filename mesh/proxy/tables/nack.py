@@ -13,6 +13,7 @@ from typing import Any
 
 from google.protobuf import any_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mesh.base.errors import MeshError
 
@@ -92,6 +93,9 @@ def require_understood(message: Message, understood: Understood, at: Place) -> N
     known = understood.get(name)
     if known is None:
         raise at.not_implemented(f"a message of type {name}")
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        raise at.not_implemented(f"field number {unknown[0].field_number}, newer than its API,")
     for field, value in message.ListFields():
         if field.name not in known:
             raise at.field(field.name).not_implemented("this field")

@@ -1,0 +1,90 @@
+"""ClusterLoadAssignment -> endpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.core.v3 import address_pb2, health_check_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+
+from mesh.proxy.tables.model import Endpoint
+from mesh.proxy.tables.nack import Place, fields, unpack
+
+METADATA = "meshyard"  # our namespace in an endpoint's metadata: host and datacenter, for people
+
+UNDERSTOOD = {
+    "envoy.config.endpoint.v3.ClusterLoadAssignment": fields("cluster_name endpoints"),
+    "envoy.config.endpoint.v3.LocalityLbEndpoints": fields("locality lb_endpoints"),
+    "envoy.config.endpoint.v3.LbEndpoint": fields("endpoint health_status metadata load_balancing_weight"),
+    "envoy.config.endpoint.v3.Endpoint": fields("address"),
+    "envoy.config.core.v3.Locality": fields("region zone sub_zone"),
+    "envoy.config.core.v3.Metadata": fields("filter_metadata"),
+    "envoy.config.core.v3.Address": fields("socket_address"),
+    "envoy.config.core.v3.SocketAddress": fields("protocol address port_value"),
+}
+
+_HEALTH = {
+    health_check_pb2.UNKNOWN: True,  # nobody checked: Envoy takes it as healthy
+    health_check_pb2.HEALTHY: True,
+    health_check_pb2.UNHEALTHY: False,
+    health_check_pb2.DRAINING: False,
+    health_check_pb2.TIMEOUT: False,
+}
+
+
+def compile_endpoints(name: str, body: bytes) -> tuple[Endpoint, ...]:
+    """Compile one EDS resource.
+
+    Raises:
+        ConfigNack: a field that is not implemented, or two endpoints at one address and port.
+    """
+    at = Place(name)
+    assignment = unpack(body, endpoint_pb2.ClusterLoadAssignment, UNDERSTOOD, at)
+    if assignment.cluster_name != name:
+        raise at.field("cluster_name").nack(f"it says {assignment.cluster_name!r}, the resource is {name!r}")
+    return endpoints_of(assignment, at)
+
+
+def endpoints_of(assignment: Any, at: Place) -> tuple[Endpoint, ...]:
+    """Compile the endpoints of an assignment, from EDS or written into a cluster."""
+    found: dict[tuple[str, int], Endpoint] = {}
+    for group, where in at.each("endpoints", assignment.endpoints):
+        for one, place in where.each("lb_endpoints", group.lb_endpoints):
+            endpoint = _endpoint(one, group.locality.zone, place)
+            if endpoint.key in found:
+                raise place.nack(f"a second endpoint at {endpoint.address}:{endpoint.port}")
+            found[endpoint.key] = endpoint
+    return tuple(found.values())
+
+
+def _endpoint(one: Any, zone: str, at: Place) -> Endpoint:
+    if one.health_status not in _HEALTH:
+        raise at.field("health_status").not_implemented("a degraded endpoint")
+    address, port = socket_address(one.endpoint.address, at.field("endpoint").field("address"))
+    known = one.metadata.filter_metadata
+    said = dict(known[METADATA]) if METADATA in known else {}
+    weight = one.load_balancing_weight.value if one.HasField("load_balancing_weight") else 1
+    if weight < 1:
+        raise at.field("load_balancing_weight").nack("a weight is at least 1")
+    return Endpoint(
+        address=address,
+        port=port,
+        host=str(said.get("host", "")),
+        datacenter=str(said.get("datacenter", "")) or zone,
+        weight=weight,
+        is_healthy=_HEALTH[one.health_status],
+    )
+
+
+def socket_address(address: Any, at: Place) -> tuple[str, int]:
+    """Return address and port of a core.v3.Address.
+
+    Raises:
+        ConfigNack: not TCP, or empty.
+    """
+    socket, where = address.socket_address, at.field("socket_address")
+    if socket.protocol != address_pb2.SocketAddress.TCP:
+        raise where.field("protocol").not_implemented("a protocol other than TCP")
+    if not socket.address or not 0 <= socket.port_value <= 65535:
+        raise where.nack(f"an address and a port up to 65535 are right, found {socket.address!r}:{socket.port_value}")
+    return socket.address, socket.port_value

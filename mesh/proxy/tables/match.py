@@ -1,0 +1,169 @@
+"""Conditions on a request, compiled once into small functions: paths, headers, strings.
+
+What each protobuf matcher means is Envoy's: a header that is absent matches no value matcher, inverted or not; several
+values of one header are looked at as one string joined by commas; a regex must match the whole string.
+
+Source: Envoy `route_components.proto` HeaderMatcher, `type/matcher/v3/string.proto`, `path.proto`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mesh.proxy.tables.model import RequestView
+from mesh.proxy.tables.nack import Place, fields
+from mesh.proxy.tables.regex import RegexError, compile_regex
+
+Predicate = Callable[[RequestView], bool]
+StringPredicate = Callable[[str], bool]
+
+UNDERSTOOD = {
+    "envoy.config.route.v3.HeaderMatcher": fields(
+        "name exact_match safe_regex_match present_match prefix_match suffix_match contains_match string_match"
+        " invert_match treat_missing_header_as_empty"
+    ),
+    "envoy.type.matcher.v3.StringMatcher": fields("exact prefix suffix contains safe_regex ignore_case"),
+    "envoy.type.matcher.v3.RegexMatcher": fields("regex google_re2"),
+    "envoy.type.matcher.v3.RegexMatcher.GoogleRE2": fields(""),
+    "envoy.type.matcher.v3.PathMatcher": fields("path"),
+}
+
+
+def always(_: RequestView) -> bool:
+    """Match every request."""
+    return True
+
+
+def all_of(parts: list[Predicate]) -> Predicate:
+    """Match when every part does; nothing to match is a match."""
+    if not parts:
+        return always
+    if len(parts) == 1:
+        return parts[0]
+    frozen = tuple(parts)
+
+    def matches_all(view: RequestView) -> bool:
+        return all(part(view) for part in frozen)
+
+    return matches_all
+
+
+def any_of(parts: list[Predicate]) -> Predicate:
+    """Match when one part does; nothing to match is no match."""
+    if len(parts) == 1:
+        return parts[0]
+    frozen = tuple(parts)
+
+    def matches_any(view: RequestView) -> bool:
+        return any(part(view) for part in frozen)
+
+    return matches_any
+
+
+def not_(part: Predicate) -> Predicate:
+    """Match when the part does not."""
+
+    def matches_not(view: RequestView) -> bool:
+        return not part(view)
+
+    return matches_not
+
+
+def regex_matcher(matcher: Any, at: Place, *, ignore_case: bool = False) -> StringPredicate:
+    """Compile a RegexMatcher; the whole string has to match.
+
+    Raises:
+        ConfigNack: the pattern is not one that this proxy runs.
+    """
+    try:
+        return compile_regex(matcher.regex, ignore_case=ignore_case)
+    except RegexError as error:
+        raise at.field("regex").nack(str(error)) from error
+
+
+def string_matcher(matcher: Any, at: Place) -> StringPredicate:
+    """Compile a StringMatcher.
+
+    Raises:
+        ConfigNack: it has no pattern, or one that this proxy does not run.
+    """
+    kind = matcher.WhichOneof("match_pattern")
+    if kind == "safe_regex":
+        if matcher.ignore_case:  # Envoy ignores ignore_case for a regex; silence would be a trap
+            raise at.field("ignore_case").not_implemented("ignore_case for a regex")
+        return regex_matcher(matcher.safe_regex, at.field("safe_regex"))
+    if kind is None:
+        raise at.nack("a string matcher without a pattern")
+    return _text_matcher(kind, getattr(matcher, kind), ignore_case=matcher.ignore_case)
+
+
+def _text_matcher(kind: str, wanted: str, *, ignore_case: bool = False) -> StringPredicate:
+    if ignore_case:
+        sensitive = _text_matcher(kind, wanted.lower())
+        return lambda text: sensitive(text.lower())
+    tests: dict[str, StringPredicate] = {
+        "exact": lambda text: text == wanted,
+        "prefix": lambda text: text.startswith(wanted),
+        "suffix": lambda text: text.endswith(wanted),
+        "contains": lambda text: wanted in text,
+    }
+    return tests[kind]
+
+
+def header_matcher(matcher: Any, at: Place) -> Predicate:
+    """Compile a HeaderMatcher, pseudo headers included (`:method`, `:path` with its query, `:authority`).
+
+    Raises:
+        ConfigNack: no name, a pseudo header that HTTP/1.1 requests do not have, or a pattern that is refused.
+    """
+    read = _reader(matcher.name.lower(), at.field("name"))
+    kind = matcher.WhichOneof("header_match_specifier")
+    invert, missing = matcher.invert_match, "" if matcher.treat_missing_header_as_empty else None
+    if kind is None or kind == "present_match":
+        is_wanted = (kind is None or matcher.present_match) != invert
+        return lambda view: ((read(view) is not None) or missing is not None) == is_wanted
+    test = _header_value_test(kind, matcher, at)
+
+    def matches(view: RequestView) -> bool:
+        value = read(view)
+        if value is None:
+            value = missing
+        return value is not None and test(value) != invert
+
+    return matches
+
+
+def _header_value_test(kind: str, matcher: Any, at: Place) -> StringPredicate:
+    if kind == "string_match":
+        return string_matcher(matcher.string_match, at.field(kind))
+    if kind == "safe_regex_match":
+        return regex_matcher(matcher.safe_regex_match, at.field(kind))
+    return _text_matcher(kind.removesuffix("_match"), getattr(matcher, kind))
+
+
+def _reader(name: str, at: Place) -> Callable[[RequestView], str | None]:
+    """Return what fetches the value of a header: None when the request does not carry it."""
+    if name in (":method", ":authority", "host"):
+        attribute = "method" if name == ":method" else "authority"
+        return lambda view: getattr(view, attribute) or None
+    if name == ":path":
+        return lambda view: f"{view.path}?{view.query}" if view.query else view.path or None
+    if name.startswith(":"):
+        raise at.not_implemented(f"the pseudo header {name}")
+    if not name:
+        raise at.nack("a header matcher without a name")
+
+    def read(view: RequestView) -> str | None:
+        values = view.headers.get(name)
+        if values is None:
+            return None
+        return values[0] if len(values) == 1 else ",".join(values)
+
+    return read
+
+
+def path_string(matcher: Any, at: Place) -> Predicate:
+    """Compile a PathMatcher: the path without its query."""
+    test = string_matcher(matcher.path, at.field("path"))
+    return lambda view: test(view.path)
