@@ -22,7 +22,8 @@ POLL_S = 0.1
 LOG_LINES = 2000
 ASK_FROM_PULSE = (
     "import sys, urllib.request, urllib.error\n"
-    "request = urllib.request.Request('http://payment-service:8080/charge', data=b'{}', headers={'traceparent': sys.argv[1]})\n"
+    "url, headers = 'http://payment-service:8080/charge', {'traceparent': sys.argv[1]}\n"
+    "request = urllib.request.Request(url, data=b'{}', headers=headers)\n"
     "try: answer = urllib.request.urlopen(request, timeout=5)\n"
     "except urllib.error.HTTPError as error: answer = error\n"
     "print(answer.status, answer.read().decode().strip())\n"

@@ -1,0 +1,1 @@
+"""Every test folder finds `tests.*` and `mesh.*` from the checkout."""

@@ -1,0 +1,222 @@
+"""What an end-to-end test holds in its hands: a lab, its hosts (by testinfra), calls made on them, and patience.
+
+Tests say what they wait for and until when; they never sleep for an effect. A test that breaks something mends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testinfra.backend.base import BaseBackend
+from testinfra.host import Host
+
+from lab.driver import Completed, LabError, checkout
+from lab.netns.driver import NetnsDriver
+from lab.topology import load
+
+POLL_S = 0.03
+CARD = "4000-0012-3456-7899"
+
+# Runs on a host with nothing but Python's standard library: one request, the answer as JSON on stdout.
+CALL_SCRIPT = """
+import http.client, json, sys, urllib.parse
+ask = json.load(sys.stdin)
+url = urllib.parse.urlsplit(ask["url"])
+connection = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=ask["timeout_s"])
+try:
+    path = (url.path or "/") + ("?" + url.query if url.query else "")
+    connection.request(ask["method"], path, body=ask["body"], headers=ask["headers"])
+    answer = connection.getresponse()
+    print(json.dumps({"status": answer.status, "headers": dict((k.lower(), v) for k, v in answer.getheaders()),
+                      "body": answer.read().decode("utf-8", "replace")}))
+except (OSError, http.client.HTTPException) as error:
+    print(json.dumps({"status": 0, "headers": {}, "body": "", "error": f"{type(error).__name__}: {error}"}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call gave: `status` 0 and an `error` when no HTTP answer came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+    error: str = ""
+
+    @property
+    def json(self) -> Any:
+        """Return the decoded body."""
+        return json.loads(self.body)
+
+
+class LabBackend(BaseBackend):
+    """testinfra's way onto a host of a lab, whatever made it."""
+
+    NAME = "lab"
+
+    def __init__(self, driver: Any, host: str, user: str) -> None:
+        super().__init__(host)
+        self.driver, self.host_name, self.user = driver, host, user
+
+    def run(self, command: str, *args: str, **_: Any) -> Any:
+        """Run a shell command on the host."""
+        line = self.get_command(command, *args)
+        done: Completed = self.driver.run(self.host_name, ["sh", "-c", line], user=self.user)
+        return self.result(done.exit_code, self.encode(line), self.encode(done.stdout), self.encode(done.stderr))
+
+
+class Lab:
+    """One running lab, as a test sees it."""
+
+    def __init__(self, name: str) -> None:
+        self.driver = NetnsDriver(name)
+
+    def up(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
+        """Start it; a failure says what was waited for."""
+        chosen = topology or checkout() / "lab" / "topology.yaml"
+        for _ in self.driver.up(load(chosen, settings or {}), timeout_s=90):
+            pass
+
+    # ------------------------------------------------------------------------------------------ hosts
+
+    def host(self, name: str, user: str = "root") -> Host:
+        """Return a host to look at with testinfra."""
+        return Host(LabBackend(self.driver, name, user))
+
+    def run(self, host: str, *argv: str, user: str = "app", stdin: str = "", timeout_s: float = 30.0) -> Completed:
+        """Run a command on a host, as its application unless said otherwise."""
+        return self.driver.run(host, list(argv), user=user, stdin=stdin, timeout_s=timeout_s)
+
+    def python(self, host: str, script: str, *argv: str, user: str = "app", stdin: str = "") -> Completed:
+        """Run a Python script on a host."""
+        return self.run(host, "python", "-c", script, *argv, user=user, stdin=stdin)
+
+    @contextlib.contextmanager
+    def background(self, host: str, *argv: str, user: str = "app") -> Iterator[subprocess.Popen[str]]:
+        """Run a command on a host while the block runs; it is ended with it."""
+        process = subprocess.Popen(
+            self.driver.command_for(host, argv, user=user),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    # ------------------------------------------------------------------------------------------ calls
+
+    def http(
+        self,
+        host: str,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: str | None = None,
+        user: str = "app",
+        timeout_s: float = 10.0,
+    ) -> Answer:
+        """Make one HTTP call on a host."""
+        ask = {"method": method, "url": url, "headers": dict(headers or {}), "body": body, "timeout_s": timeout_s}
+        done = self.python(host, CALL_SCRIPT, user=user, stdin=json.dumps(ask))
+        assert done.exit_code == 0, done.stderr
+        return Answer(**json.loads(done.stdout))
+
+    def order(self, pizza: str = "funghi", **headers: str) -> Answer:
+        """Place an order at order-1, as its own customer on the loopback."""
+        body = json.dumps({"pizza": pizza, "quantity": 1, "card": CARD})
+        passed = {"content-type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        return self.http("order-1", "POST", "http://127.0.0.1:8080/orders", headers=passed, body=body)
+
+    def accepted(self, host: str) -> int:
+        """Return how many connections the application of a host has accepted from its sidecar."""
+        answer = self.http(host, "GET", "http://127.0.0.1:8080/debug/connections")
+        return int(answer.json["accepted"].get("127.0.0.6", 0))
+
+    # ------------------------------------------------------------------------------------------ evidence
+
+    def access_log(self, host: str, **wanted: Any) -> list[dict[str, Any]]:
+        """Return the access-log records of a host whose fields equal (or, for strings, contain) what is wanted."""
+        try:
+            text = self.driver.logs(host, "access", lines=100_000)
+        except LabError:
+            return []
+        records = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return [record for record in records if all(_fits(record.get(key), value) for key, value in wanted.items())]
+
+    def mesh(self, *argv: str, stdin: str = "") -> Completed:
+        """Run the `mesh` command against this lab's control plane, as its operator."""
+        command = [str(Path(sys.prefix) / "bin" / "mesh"), *argv]
+        env = {**os.environ, "MESH_ADDRESS": self.driver.operator_address()}
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=30, check=False, env=env, cwd=checkout()
+        )
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def mesh_json(self, *argv: str) -> Any:
+        """Run a `mesh` command and return its JSON."""
+        done = self.mesh(*argv, "--output", "json")
+        assert done.exit_code == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def write_config(self, text: str, tmp_path: Path, name: str = "entry.hcl") -> Completed:
+        """Write config entries; the caller looks at the exit code."""
+        path = tmp_path / name
+        path.write_text(text)
+        return self.mesh("config", "write", str(path))
+
+    def unit(self, host: str, name: str) -> dict[str, Any]:
+        """Return what the lab says of one unit."""
+        hosts = {item["name"]: item for item in self.driver.status()["hosts"]}
+        return next(unit for unit in hosts[host]["units"] if unit["name"] == name)
+
+
+def _fits(found: Any, wanted: Any) -> bool:
+    return wanted in found if isinstance(wanted, str) and isinstance(found, str) else found == wanted
+
+
+def eventually(check: Callable[[], Any], *, within_s: float, what: str) -> Any:
+    """Return the first true answer of `check`.
+
+    Raises:
+        AssertionError: none came in time; says what was waited for and what was last seen.
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        seen = check()
+        if seen:
+            return seen
+        assert time.monotonic() < deadline, f"waited {within_s:g} s for {what}; last seen: {seen!r}"
+        time.sleep(POLL_S)
+
+
+def intentions(destination: str, *rows: tuple[str, str]) -> str:
+    """Return a service-intentions entry with plain rows."""
+    sources = "".join(f'  {{ Name = "{source}", Action = "{action}" }},\n' for source, action in rows)
+    return f'Kind = "service-intentions"\nName = "{destination}"\nSources = [\n{sources}]\n'
+
+
+def topology_with(tmp_path: Path, hosts: Sequence[str]) -> Path:
+    """Return a topology file with only the given hosts of the lab's own, for tests that need few."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    raw = yaml.load((checkout() / "lab" / "topology.yaml").read_text())
+    raw["hosts"] = {name: raw["hosts"][name] for name in raw["hosts"] if name in hosts}
+    path = tmp_path / "topology.yaml"
+    with path.open("w") as handle:
+        yaml.dump(raw, handle)
+    return path
