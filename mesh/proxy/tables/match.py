@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mesh.base.errors import ConfigError
+from mesh.base.regex import compile_regex
 from mesh.proxy.tables.model import RequestView
 from mesh.proxy.tables.nack import Place, fields
-from mesh.proxy.tables.regex import RegexError, compile_regex
 
 Predicate = Callable[[RequestView], bool]
 StringPredicate = Callable[[str], bool]
@@ -70,16 +71,16 @@ def not_(part: Predicate) -> Predicate:
     return matches_not
 
 
-def regex_matcher(matcher: Any, at: Place, *, ignore_case: bool = False) -> StringPredicate:
-    """Compile a RegexMatcher; the whole string has to match.
+def regex_matcher(matcher: Any, at: Place) -> StringPredicate:
+    """Compile a RegexMatcher; the whole string has to match, in a time that is linear in its length.
 
     Raises:
         ConfigNack: the pattern is not one that this proxy runs.
     """
     try:
-        return compile_regex(matcher.regex, ignore_case=ignore_case)
-    except RegexError as error:
-        raise at.field("regex").nack(str(error)) from error
+        return compile_regex(matcher.regex).fullmatch
+    except ConfigError as error:
+        raise at.field("regex").nack(error.reason) from error
 
 
 def string_matcher(matcher: Any, at: Place) -> StringPredicate:
@@ -100,8 +101,8 @@ def string_matcher(matcher: Any, at: Place) -> StringPredicate:
 
 def _text_matcher(kind: str, wanted: str, *, ignore_case: bool = False) -> StringPredicate:
     if ignore_case:
-        sensitive = _text_matcher(kind, wanted.lower())
-        return lambda text: sensitive(text.lower())
+        sensitive = _text_matcher(kind, _lower_ascii(wanted))
+        return lambda text: sensitive(_lower_ascii(text))
     tests: dict[str, StringPredicate] = {
         "exact": lambda text: text == wanted,
         "prefix": lambda text: text.startswith(wanted),
@@ -109,6 +110,14 @@ def _text_matcher(kind: str, wanted: str, *, ignore_case: bool = False) -> Strin
         "contains": lambda text: wanted in text,
     }
     return tests[kind]
+
+
+def _lower_ascii(text: str) -> str:
+    """Lower A to Z and nothing else, as Envoy does."""
+    return text.translate(_ASCII_LOWER)
+
+
+_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def header_matcher(matcher: Any, at: Place) -> Predicate:
