@@ -1,0 +1,249 @@
+"""Connections to instances that wait for the next request: last in, first out, per endpoint and identity.
+
+The newest is reused first, so that those a quiet hour leaves over grow old together and go. A connection made with an
+older identity, or to an endpoint that left, is never handed out. The cluster's breaker bounds what is open
+(`connections`) and who waits (`pending`): with no room for another connection a request waits for one to come back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from mesh.base.clock import Clock
+from mesh.base.errors import UpstreamError
+from mesh.proxy.connection.connector import TIMED_OUT, connect
+from mesh.proxy.connection.secrets import Identity
+from mesh.proxy.connection.upstream import UpstreamHttp
+from mesh.proxy.policy.flags import Failure
+from mesh.proxy.policy.runtime import ClusterRuntime, Runtimes
+from mesh.proxy.tables.model import Cluster, Endpoint
+
+IDLE_TIMEOUT_S = 300.0  # well below the hour after which a sidecar closes an idle inbound connection
+LOCAL_IDLE_TIMEOUT_S = 4.0  # below the shortest keep-alive that application servers have by habit (5 s)
+
+Key = tuple[str, tuple[str, int]]  # cluster and endpoint
+
+
+class Waiter(Protocol):
+    """Who wants a connection: `drive.Drive`."""
+
+    def on_connection(self, connection: UpstreamHttp) -> None: ...
+    def on_connect_failed(self, failure: Failure, reason: str) -> None: ...
+
+
+class _Wish:
+    """One request's wait for a connection. `waiter` None: it went away."""
+
+    __slots__ = ("cluster", "endpoint", "runtime", "waiter")
+
+    def __init__(self, waiter: Waiter, cluster: Cluster, endpoint: Endpoint, runtime: ClusterRuntime) -> None:
+        self.waiter: Waiter | None = waiter
+        self.cluster = cluster
+        self.endpoint = endpoint
+        self.runtime = runtime
+
+
+class Pool:
+    """All upstream HTTP connections of the proxy.
+
+    Args:
+        runtimes: for the breakers.
+        identity: gives the current identity.
+        spawn: runs a coroutine in the shell's task group.
+        clock: for certificates and idle times.
+    """
+
+    def __init__(
+        self,
+        runtimes: Runtimes,
+        identity: Callable[[], Identity | None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        clock: Clock,
+    ) -> None:
+        self._runtimes = runtimes
+        self._identity = identity
+        self._spawn = spawn
+        self._clock = clock
+        self._idle: dict[Key, list[UpstreamHttp]] = {}
+        self._queues: dict[str, deque[_Wish]] = {}
+        self._wishes: dict[int, _Wish] = {}
+        self._open: dict[UpstreamHttp, ClusterRuntime] = {}
+        self.opened = 0  # ever, for the statistics
+        self.failed = 0
+
+    # ------------------------------------------------------------------------------- from requests
+
+    def acquire(self, cluster: Cluster, endpoint: Endpoint, waiter: Waiter) -> UpstreamHttp | None:
+        """Return an idle connection, or None: the waiter will be told."""
+        idle = self._idle.get((cluster.name, endpoint.key))
+        while idle:
+            connection = idle.pop()
+            if connection.is_usable and self._is_current(connection, cluster):
+                return connection
+            connection.close()
+        runtime = self._runtimes.get(cluster.name)
+        if runtime is None:
+            waiter.on_connect_failed(Failure.NO_CLUSTER, "the cluster was removed")
+        elif not runtime.breaker.pending.acquire():
+            waiter.on_connect_failed(Failure.OVERFLOW, runtime.breaker.pending.explain())
+        else:
+            wish = self._wishes[id(waiter)] = _Wish(waiter, cluster, endpoint, runtime)
+            self._open_or_queue(wish)
+        return None
+
+    def forget(self, waiter: Waiter) -> None:
+        """The waiter went away. A connection that is being made for it will go to the pool."""
+        wish = self._wishes.pop(id(waiter), None)
+        if wish is not None:
+            wish.waiter = None
+            wish.runtime.breaker.pending.release()
+
+    # ------------------------------------------------------------------------------- from connections
+
+    def released(self, connection: UpstreamHttp) -> None:
+        """Take a connection back; a request that waits gets it at once."""
+        runtime = self._open.get(connection)
+        if runtime is None or not self._is_current(connection, runtime.cluster):
+            connection.close()
+            return
+        queue = self._queues.get(connection.cluster)
+        while queue:
+            wish = queue[0]
+            if wish.waiter is None:
+                queue.popleft()
+            elif wish.endpoint.key == connection.endpoint.key:
+                queue.popleft()
+                self._grant(wish, connection)
+                return
+            else:
+                connection.close()  # makes room for the one that waits: see `closed`
+                return
+        connection.idle_since = self._clock.monotonic()
+        self._idle.setdefault((connection.cluster, connection.endpoint.key), []).append(connection)
+
+    def closed(self, connection: UpstreamHttp) -> None:
+        """Forget a connection that ended; its place may go to one that waits."""
+        runtime = self._open.pop(connection, None)
+        if runtime is None:
+            return
+        runtime.breaker.connections.release()
+        idle = self._idle.get((connection.cluster, connection.endpoint.key))
+        if idle and connection in idle:
+            idle.remove(connection)
+        self._serve_queue(connection.cluster)
+
+    # ------------------------------------------------------------------------------- from the shell
+
+    def drop_endpoints(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Close idle connections to endpoints that left the mesh; those in use close when they come back."""
+        gone = frozenset(keys)
+        self._close_idle(lambda connection: connection.endpoint.key in gone)
+
+    def sweep(self, now: float) -> None:
+        """Close what is idle for too long, or was made with an older identity."""
+        identity = self._identity()
+        generation = 0 if identity is None else identity.generation
+
+        def is_over(connection: UpstreamHttp) -> bool:
+            if not connection.is_usable or (connection.generation and connection.generation != generation):
+                return True
+            limit_s = IDLE_TIMEOUT_S if connection.generation else LOCAL_IDLE_TIMEOUT_S
+            return now - connection.idle_since > limit_s
+
+        self._close_idle(is_over)
+
+    def close(self) -> None:
+        """Close everything."""
+        for connection in list(self._open):
+            connection.abort()
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Return (open, idle) per cluster, for display."""
+        counts: dict[str, list[int]] = {}
+        for connection in self._open:
+            counts.setdefault(connection.cluster, [0, 0])[0] += 1
+        for (cluster, _), idle in self._idle.items():
+            counts.setdefault(cluster, [0, 0])[1] += len(idle)
+        return {cluster: (pair[0], pair[1]) for cluster, pair in counts.items()}
+
+    # ------------------------------------------------------------------------------- inside
+
+    def _is_current(self, connection: UpstreamHttp, cluster: Cluster) -> bool:
+        """Say whether a connection still proves who we are, and still goes to a member of the cluster."""
+        identity = self._identity()
+        if cluster.tls is None:
+            is_current = connection.generation == 0
+        else:
+            is_current = identity is not None and connection.generation == identity.generation
+            is_current = is_current and connection.peer in cluster.tls.expected_ids
+        runtime = self._runtimes.get(cluster.name)
+        return is_current and runtime is not None and connection.endpoint.key in runtime.stats
+
+    def _open_or_queue(self, wish: _Wish) -> None:
+        if wish.runtime.breaker.connections.acquire():
+            self._spawn(self._connect(wish))
+            return
+        self._queues.setdefault(wish.cluster.name, deque()).append(wish)
+        for (cluster, _), idle in self._idle.items():
+            if cluster == wish.cluster.name and idle:
+                idle.pop(0).close()  # the oldest of another endpoint makes room
+                return
+
+    async def _connect(self, wish: _Wish) -> None:
+        identity = self._identity() if wish.cluster.tls is not None else None
+        generation = 0 if identity is None else identity.generation
+        connection = UpstreamHttp(self, wish.cluster.name, wish.endpoint, generation)
+        self._open[connection] = wish.runtime
+        self.opened += 1
+        try:
+            await connect(wish.cluster, wish.endpoint, connection, identity=identity, clock=self._clock)
+        except UpstreamError as error:
+            self.failed += 1
+            self.closed(connection)
+            failure = Failure.CONNECT_TIMEOUT if str(error) == TIMED_OUT else Failure.CONNECT_FAILURE
+            self._refuse(wish, failure, str(error))
+        else:
+            self._grant(wish, connection)
+
+    def _grant(self, wish: _Wish, connection: UpstreamHttp) -> None:
+        waiter = self._take(wish)
+        if not connection.is_usable:
+            if waiter is not None:
+                waiter.on_connect_failed(Failure.CONNECT_FAILURE, "closed by the peer after the handshake")
+        elif waiter is None:
+            self.released(connection)
+        else:
+            waiter.on_connection(connection)
+
+    def _refuse(self, wish: _Wish, failure: Failure, reason: str) -> None:
+        waiter = self._take(wish)
+        if waiter is not None:
+            waiter.on_connect_failed(failure, reason)
+
+    def _take(self, wish: _Wish) -> Waiter | None:
+        """End a wait; None when nobody waits any more."""
+        waiter = wish.waiter
+        if waiter is not None:
+            self.forget(waiter)
+        return waiter
+
+    def _serve_queue(self, cluster: str) -> None:
+        queue = self._queues.get(cluster)
+        while queue:
+            wish = queue.popleft()
+            if wish.waiter is not None:
+                if wish.runtime.breaker.connections.acquire():
+                    self._spawn(self._connect(wish))
+                else:
+                    queue.appendleft(wish)
+                return
+
+    def _close_idle(self, is_over: Callable[[UpstreamHttp], bool]) -> None:
+        for key, idle in list(self._idle.items()):
+            for connection in [one for one in idle if is_over(one)]:
+                idle.remove(connection)
+                connection.close()
+            if not idle:
+                self._idle.pop(key, None)

@@ -1,0 +1,40 @@
+"""Filters become one callable, once per chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from mesh.proxy.filters.access_record import access_record
+from mesh.proxy.filters.authorization import authorization, proof
+from mesh.proxy.filters.exchange import Command, Request, Response
+from mesh.proxy.filters.router import router
+from mesh.proxy.filters.tracing import tracing
+from mesh.proxy.filters.trusted_headers import trusted_headers
+from mesh.proxy.tables.model import HttpChain
+
+Handler = Callable[[Request], Coroutine[Command, Any, Response]]
+Filter = Callable[[Request, Handler], Coroutine[Command, Any, Response]]
+
+
+def compose(filters: tuple[Filter, ...], last: Handler) -> Handler:
+    """Put filters around the last handler; the first of them is the outermost."""
+    handler = last
+    for one in reversed(filters):
+        handler = _around(one, handler)
+    return handler
+
+
+def _around(one: Filter, inner: Handler) -> Handler:
+    def call(request: Request) -> Coroutine[Command, Any, Response]:
+        return one(request, inner)
+
+    return call
+
+
+def stack_for(chain: HttpChain) -> Handler:
+    """Return the stack of a chain, as the room's docstring lists it; without RBAC in the chain, without that filter."""
+    filters: tuple[Filter, ...] = (access_record, proof, trusted_headers, tracing)
+    if chain.authorizer is not None:
+        filters += (authorization,)
+    return compose(filters, router)
