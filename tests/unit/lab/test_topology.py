@@ -1,0 +1,115 @@
+"""The topology file: what is accepted, what is refused, and where the fault is said to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.topology import HostSpec, Role, from_json, load, to_json
+from mesh.base.errors import ConfigError
+
+SHIPPED = Path(__file__).resolve().parents[3] / "lab" / "topology.yaml"
+HEAD = "trust_domain: a.internal\nnamespace: production\ndatacenters: {east: 10.0.0.0/24}\n"
+PLANE = "  cp-1: {datacenter: east, address: 10.0.0.2, role: control-plane}\n"
+
+
+def test_the_shipped_topology_has_the_hosts_of_the_pizza_chain() -> None:
+    topology = load(SHIPPED)
+    assert topology.control_plane.name == "cp-1"
+    assert [host.name for host in topology.services] == [
+        "order-1",
+        "payment-1",
+        "payment-2",
+        "ledger-1",
+        "makeline-1",
+        "pulse-1",
+        "inventory-1",
+    ]
+    assert topology.hosts["inventory-1"].datacenter == "west"
+    assert topology.hosts["stranger-1"].role is Role.STRANGER
+
+
+def test_a_topology_survives_its_way_through_json() -> None:
+    topology = load(SHIPPED, {"leaf_ttl": "10s"})
+    assert from_json(to_json(topology)) == topology
+    assert topology.settings["leaf_ttl"] == "10s"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said", "line"),
+    [
+        pytest.param(
+            "  a: {datacenter: east, address: 10.0.0.3, service: s}\n", "role control-plane", 4, id="no plane"
+        ),
+        pytest.param(PLANE + "  A_b: {datacenter: east}\n", "DNS label", None, id="a host name is a DNS label"),
+        pytest.param(
+            PLANE + "  a: {datacenter: north, address: 10.0.0.3}\n", "no known datacenter", 6, id="unknown dc"
+        ),
+        pytest.param(
+            PLANE + "  a: {datacenter: east, address: 10.1.0.3, service: s}\n", "not in its datacenter", 6, id="address"
+        ),
+        pytest.param(
+            PLANE + "  a: {datacenter: east, address: 10.0.0.2, service: s}\n",
+            "share 10.0.0.2",
+            6,
+            id="one address each",
+        ),
+        pytest.param(PLANE + "  a: {datacentre: east}\n", "unknown key 'datacentre'", 6, id="a typo is named"),
+        pytest.param(PLANE + "  a: {datacenter: east, address: 10.0.0.3}\n", "names its service", 6, id="no service"),
+        pytest.param(
+            PLANE + "  a: {datacenter: east, address: x, service: s}\n", "no IPv4 address", 6, id="no address"
+        ),
+        pytest.param(
+            PLANE + "  a: {datacenter: east, address: 10.0.0.3, service: s, publish: {80: x}}\n",
+            "publish",
+            6,
+            id="publish",
+        ),
+        pytest.param(PLANE + "  a: [1]\n", "no mapping", 6, id="a host is a mapping"),
+        pytest.param(PLANE + "  a: {role: king, datacenter: east}\n", "no role 'king'", 6, id="unknown role"),
+    ],
+)
+def test_a_wrong_topology_is_refused_with_its_line(tmp_path: Path, hosts: str, said: str, line: int | None) -> None:
+    path = tmp_path / "topology.yaml"
+    path.write_text(HEAD + "hosts:\n" + hosts)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert said in caught.value.explain()
+    assert line is None or (caught.value.at is not None and caught.value.at.line == line)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("hosts: [\n", "reading the topology", id="broken YAML"),
+        pytest.param("- a\n", "no mapping", id="a list"),
+        pytest.param(HEAD, "hosts is missing", id="no hosts"),
+        pytest.param(
+            HEAD + "hosts:\n" + PLANE + "settings: {colour: red}\n", "no setting 'colour'", id="unknown setting"
+        ),
+        pytest.param(HEAD + "hosts:\n" + PLANE + "settings: {leaf_ttl: soon}\n", "duration", id="no duration"),
+    ],
+)
+def test_a_file_that_is_no_topology_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "topology.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load(path)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no file"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_a_new_host_gets_a_free_address_and_a_free_name() -> None:
+    topology = load(SHIPPED)
+    address = topology.free_address("east")
+    assert address == "10.77.1.100"
+    grown = topology.with_host(HostSpec("new-1", "east", address, Role.SERVICE, "new"))
+    assert grown.free_address("east") == "10.77.1.101"
+    with pytest.raises(ConfigError, match="exists already"):
+        grown.with_host(HostSpec("new-1", "east", "10.77.1.102", Role.SERVICE, "new"))
+    with pytest.raises(ConfigError, match="no datacenter"):
+        topology.free_address("north")
