@@ -1,0 +1,68 @@
+"""Each remark, and that an accepted entry never shows the first three."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from mesh.config.entries import Action, HttpMatch, Permission, Protocol, ServiceIntentions, SourceIntention
+from mesh.intentions.lint import Level, Remark, covers, lint
+from mesh.intentions.match import Request, matches
+from tests.fakes.intention_strategies import entries, http_matches, requests
+
+
+def _lint(*rows: SourceIntention, protocol: Protocol = Protocol.HTTP) -> tuple[Remark, ...]:
+    return lint(
+        ServiceIntentions("payment-service", rows),
+        protocol=protocol,
+        known_services={"order-service"},
+        unused_rules={"intentions/payment-service#1:order-service"},
+    )
+
+
+ORDER, EVERYBODY = SourceIntention("order-service", Action.DENY), SourceIntention("*", Action.DENY)
+ALL, ADMIN = HttpMatch(path_prefix="/"), HttpMatch(path_prefix="/admin")
+
+
+def _permits(*matches_: HttpMatch) -> SourceIntention:
+    return SourceIntention("order-service", permissions=tuple(Permission(Action.DENY, match) for match in matches_))
+
+
+@pytest.mark.parametrize(
+    ("rows", "codes"),
+    [
+        pytest.param((ORDER, EVERYBODY), [], id="a clean entry has no remark"),
+        pytest.param((EVERYBODY, ORDER), ["L1", "L2"], id="'*' above a row"),
+        pytest.param((ORDER, ORDER, EVERYBODY), ["L3"], id="a source twice"),
+        pytest.param((ORDER,), ["L4"], id="no '*'"),
+        pytest.param((_permits(ALL, ADMIN), EVERYBODY), ["L5"], id="a permission below a broader one"),
+        pytest.param((_permits(ADMIN), EVERYBODY), ["L6"], id="permissions without one for everything"),
+        pytest.param((SourceIntention("orde-service", Action.DENY), EVERYBODY), ["L8"], id="a source nobody knows"),
+        pytest.param(
+            (SourceIntention("order-service", Action.ALLOW), EVERYBODY), ["L9"], id="an unused row that allows"
+        ),
+    ],
+)
+def test_remarks(rows: tuple[SourceIntention, ...], codes: list[str]) -> None:
+    assert [remark.code for remark in _lint(*rows)] == codes
+
+
+def test_permissions_on_tcp() -> None:
+    assert [remark.code for remark in _lint(_permits(ALL), EVERYBODY, protocol=Protocol.TCP)] == ["L7"]
+
+
+def test_consul_mode_softens_errors() -> None:
+    entry = ServiceIntentions("payment-service", (EVERYBODY, ORDER))
+    remarks = lint(entry, protocol=Protocol.HTTP, is_strict=False)
+    assert {remark.level for remark in remarks} == {Level.WARNING}
+
+
+@given(entries())
+def test_an_accepted_entry_is_in_order(entry: ServiceIntentions) -> None:
+    assert not {"L1", "L2", "L3"} & {remark.code for remark in lint(entry, protocol=Protocol.HTTP)}
+
+
+@given(http_matches, http_matches, requests)
+def test_what_covers_takes_whatever_the_other_takes(broad: HttpMatch, narrow: HttpMatch, request_: Request) -> None:
+    if covers(broad, narrow) and matches(narrow, request_):
+        assert matches(broad, request_)
