@@ -20,6 +20,8 @@ from mesh.proxy.http.fields import explain_block
 from mesh.proxy.http.grammar import CHUNK_LINE, FIELD_LINE, PLAIN_CHUNK_LINE, STRAY_CONTROL
 from mesh.proxy.http.limits import DEFAULT_LIMITS, HttpLimits
 
+# Other parsers let these still act (llhttp, h11), or stop with an error. All other trailers are merely dropped.
+_NEVER_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host"})
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -144,6 +146,8 @@ class ChunkedReader:
             self.is_done = True
         elif FIELD_LINE.fullmatch(line) is None:
             self._refuse(f"in a trailer: {explain_block(line)}")
+        elif line.partition(b":")[0].lower().replace(b"_", b"-") in _NEVER_TRAILERS:
+            self._refuse("a trailer that frames or routes, it comes too late for that")
         self._trailer_bytes += after - position
         return after
 
