@@ -54,7 +54,7 @@ class DiscoveryStream(ABC):
         for url, subscription in self.subscriptions.items():
             if subscription.slot is not Slot.NEVER:
                 resources = self.resources(url)
-                names = {*subscription.known, *resources} if changes is None else changes.get(url, ())
+                names = subscription.told | resources.keys() if changes is None else changes.get(url, ())
                 subscription.mark(names, resources)
         return self.pump()
 
@@ -119,7 +119,10 @@ class DiscoveryStream(ABC):
         """Take an ACK (`error` None) or a NACK; an answer to anything but the response in flight is stale."""
         if subscription.in_flight is None or subscription.in_flight.nonce != nonce:
             return
-        answered = subscription.ack() if error is None else subscription.refuse(error)
+        if error is None:
+            answered = subscription.ack()
+        else:
+            answered = subscription.refuse(error, self.resources(subscription.type_url))
         if subscription.type_url == ENDPOINTS or (subscription.type_url == CLUSTER and error is not None):
             self._unwarmed -= answered.contents.keys()
 
@@ -132,11 +135,17 @@ class DiscoveryStream(ABC):
         return not self._unwarmed and (clusters is None or clusters.in_flight is None)
 
     def _is_quiet(self, url: str) -> bool:
-        """Say whether a type has nothing in flight and nothing refused."""
+        """Say whether a type has nothing in flight and nothing refused.
+
+        Listeners that were not asked for yet are not quiet: after a reconnect the client still holds old ones, and
+        asks for clusters first.
+        """
         subscription = self.subscriptions.get(url)
-        if subscription is None or subscription.slot is Slot.NEVER:
+        if subscription is None or (subscription.slot is Slot.NEVER and url != LISTENER):
             return True
-        return subscription.in_flight is None and not subscription.is_refusing(self.resources(url))
+        if subscription.slot is Slot.NEVER or subscription.in_flight is not None:
+            return False
+        return not subscription.is_refusing(self.resources(url))
 
 
 def version_of(resources: Iterable[Resource], removed: Iterable[str]) -> str:

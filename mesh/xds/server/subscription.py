@@ -117,6 +117,11 @@ class Subscription:
         """Say whether this is a type of which a client may ask for everything."""
         return self.type_url in FULL_STATE
 
+    @property
+    def told(self) -> set[str]:
+        """Return the names that the client holds or is about to hold."""
+        return self.known.keys() | (self.in_flight.contents.keys() if self.in_flight else set())
+
     def ask(self) -> bool:
         """Note a request; say whether it is the first of this type on this stream."""
         is_first = self.slot is Slot.NEVER
@@ -212,11 +217,20 @@ class Subscription:
                 self.known[name] = version
         return answered
 
-    def refuse(self, text: str) -> InFlight:
-        """Note that the client refused the response in flight; it holds what it held before."""
+    def refuse(self, text: str, view: Mapping[str, Resource]) -> InFlight:
+        """Note that the client refused the response in flight; it holds what it held before.
+
+        Args:
+            text: why, in the client's words.
+            view: what the client ought to hold by now; what has changed meanwhile may be sent.
+        """
         answered = self._answered(Event.NACK)
         self.nack = text[:MAX_NACK_TEXT] or "the client gave no reason"
         self.rejected = dict(answered.contents)
+        for name, version in answered.contents.items():
+            is_overtaken = version != version_in(view, name) and version != self.known.get(name)
+            if is_overtaken or name in self.forced or not self.wants(name):
+                self.reconsider(name)
         return answered
 
     def status(self, view: Mapping[str, Resource]) -> TypeStatus:
