@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, ObjectIdent
 from mesh.base.errors import IdentityError
 
 MAX_CERTIFICATE_BYTES = 16 * 1024
+MAX_FAULT_CHARS = 500
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192  # beyond that, checking one signature costs a peer nothing and us milliseconds
 
@@ -26,6 +28,7 @@ MAX_RSA_BITS = 8192  # beyond that, checking one signature costs a peer nothing 
 _UNDERSTOOD = frozenset(
     {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
     | {ExtensionOID.SUBJECT_ALTERNATIVE_NAME}
+    | {ExtensionOID.NAME_CONSTRAINTS}  # refused in words of its own (chain.py, leaf.py)
 )
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _SIGNATURES = frozenset(
@@ -43,6 +46,8 @@ class OpenedCertificate:
 
     role: str
     certificate: x509.Certificate
+    subject: x509.Name
+    issuer: x509.Name
     basic_constraints: x509.BasicConstraints | None
     key_usage: x509.KeyUsage | None
     is_key_usage_critical: bool
@@ -65,8 +70,9 @@ class OpenedCertificate:
 
 
 def refuse(role: str, fault: str) -> IdentityError:
-    """Make the one kind of error this room raises about certificates."""
-    return IdentityError(f"verifying peer certificate: {role}: {fault}")
+    """Make the one kind of error this room raises about certificates; a peer's long names are cut."""
+    shown = fault if len(fault) <= MAX_FAULT_CHARS else fault[:MAX_FAULT_CHARS] + "..."
+    return IdentityError(f"verifying peer certificate: {role}: {shown}")
 
 
 def open_certificate(role: str, source: bytes | x509.Certificate) -> OpenedCertificate:
@@ -81,15 +87,15 @@ def open_certificate(role: str, source: bytes | x509.Certificate) -> OpenedCerti
     """
     certificate = _parse(role, source) if isinstance(source, bytes) else source
     try:
-        extensions = certificate.extensions
+        opened = _open(role, certificate)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise refuse(role, f"malformed extensions: {error}") from error
-    for extension in extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD and not _is_name_constraints(extension):
+        raise refuse(role, f"malformed name, date or extension: {error}") from error
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
             raise refuse(role, f"critical extension {extension.oid.dotted_string} is not understood")
     _require_strong_signature(role, certificate)
     _require_strong_key(role, certificate)
-    return _opened(role, certificate, {type(extension.value): extension for extension in extensions})
+    return opened
 
 
 def require_in_force(opened: OpenedCertificate, now: datetime) -> None:
@@ -145,12 +151,9 @@ def _parse(role: str, der: bytes) -> x509.Certificate:
         raise refuse(role, f"malformed DER: {error}") from error
     if version is not x509.Version.v3:
         raise refuse(role, "X.509 version 1, an X.509-SVID and its issuers are version 3")
+    if certificate.serial_number <= 0:
+        raise refuse(role, "its serial number is not positive")
     return certificate
-
-
-def _is_name_constraints(extension: x509.Extension[x509.ExtensionType]) -> bool:
-    """Name constraints get their own refusal, for issuers and in words (chain.py, leaf.py)."""
-    return bool(extension.oid == ExtensionOID.NAME_CONSTRAINTS)
 
 
 def _require_strong_signature(role: str, certificate: x509.Certificate) -> None:
@@ -168,29 +171,34 @@ def _require_strong_key(role: str, certificate: x509.Certificate) -> None:
         raise refuse(role, fault)
 
 
-def _opened(
-    role: str, certificate: x509.Certificate, by_type: dict[type, x509.Extension[x509.ExtensionType]]
-) -> OpenedCertificate:
-    def value(kind: type[x509.ExtensionType]) -> x509.ExtensionType | None:
-        return by_type[kind].value if kind in by_type else None
+def _open(role: str, certificate: x509.Certificate) -> OpenedCertificate:
+    """Read every part that is looked at later: the library parses lazily, and so complains late.
 
-    basic, usage = value(x509.BasicConstraints), value(x509.KeyUsage)
-    purposes, san = value(x509.ExtendedKeyUsage), value(x509.SubjectAlternativeName)
+    Raises:
+        ValueError, DuplicateExtension, UnsupportedGeneralNameType: as the library does.
+    """
+    found = {type(extension.value): extension for extension in certificate.extensions}
+    basic, usage = found.get(x509.BasicConstraints), found.get(x509.KeyUsage)
+    purposes, san = found.get(x509.ExtendedKeyUsage), found.get(x509.SubjectAlternativeName)
     return OpenedCertificate(
         role=role,
         certificate=certificate,
-        basic_constraints=basic if isinstance(basic, x509.BasicConstraints) else None,
-        key_usage=usage if isinstance(usage, x509.KeyUsage) else None,
-        is_key_usage_critical=usage is not None and by_type[x509.KeyUsage].critical,
-        purposes=frozenset(purposes) if isinstance(purposes, x509.ExtendedKeyUsage) else None,
-        uris=tuple(san.get_values_for_type(x509.UniformResourceIdentifier))
-        if isinstance(san, x509.SubjectAlternativeName)
-        else (),
-        is_san_critical=san is not None and by_type[x509.SubjectAlternativeName].critical,
-        has_name_constraints=x509.NameConstraints in by_type,
+        subject=certificate.subject,
+        issuer=certificate.issuer,
+        basic_constraints=basic and cast(x509.BasicConstraints, basic.value),
+        key_usage=usage and cast(x509.KeyUsage, usage.value),
+        is_key_usage_critical=usage is not None and usage.critical,
+        purposes=purposes and frozenset(cast(x509.ExtendedKeyUsage, purposes.value)),
+        uris=_uris(cast(x509.SubjectAlternativeName, san.value)) if san else (),
+        is_san_critical=san is not None and san.critical,
+        has_name_constraints=x509.NameConstraints in found,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
     )
+
+
+def _uris(san: x509.SubjectAlternativeName) -> tuple[str, ...]:
+    return tuple(san.get_values_for_type(x509.UniformResourceIdentifier))
 
 
 def _utc(moment: datetime) -> str:

@@ -80,8 +80,8 @@ def require_signed_by(issued: OpenedCertificate, issuer: OpenedCertificate) -> N
     """
     if _is_signed_by(issued.certificate, issuer.certificate):
         return
-    if issued.certificate.issuer != issuer.certificate.subject:
-        name = issued.certificate.issuer.rfc4514_string()
+    if issued.issuer != issuer.subject:
+        name = issued.issuer.rfc4514_string()
         raise refuse(issued.role, f"was issued by {name!r}, which is not the name of the {issuer.role}")
     raise refuse(issued.role, f"its signature does not hold under the key of the {issuer.role}")
 
@@ -97,14 +97,14 @@ def _is_signed_by(issued: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 def _find_root(top: OpenedCertificate, bundle: TrustBundle) -> OpenedCertificate:
     """Return the root that signed the uppermost presented certificate, or that it is itself."""
-    same_name = [root for root in bundle.roots if root.subject == top.certificate.issuer]
+    same_name = [root for root in bundle.roots if root.subject == top.issuer]
     for root in same_name:
         if _is_signed_by(top.certificate, root):
             return open_certificate("root", root)
-    if top.certificate.issuer == top.certificate.subject:
+    if top.issuer == top.subject:
         raise refuse(top.role, f"self-signed, and not a root of {bundle.trust_domain}")
     fault = "signed by another key than the root of that name" if same_name else "by nobody the bundle knows"
-    name = top.certificate.issuer.rfc4514_string()
+    name = top.issuer.rfc4514_string()
     raise refuse(top.role, f"issued by {name!r}, {fault} (trust domain {bundle.trust_domain})")
 
 

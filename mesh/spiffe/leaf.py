@@ -21,7 +21,7 @@ def require_leaf(leaf: OpenedCertificate) -> SpiffeId:
     _require_not_a_signer(leaf)
     _require_usage(leaf)
     require_both_purposes(leaf)
-    if not leaf.certificate.subject.rdns and not leaf.is_san_critical:
+    if not leaf.subject.rdns and not leaf.is_san_critical:
         raise refuse(leaf.role, "the subject is empty and the subject alternative name is not critical")
     return identity
 

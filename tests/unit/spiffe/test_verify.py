@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.x509 import verification
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mesh.base.errors import IdentityError
 from mesh.spiffe.verify import PeerVerifier, verify_peer
@@ -18,6 +21,11 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def forge() -> Forge:
     return Forge.fresh(NOW)
+
+
+@pytest.fixture(scope="module")
+def good(forge: Forge) -> Shown:
+    return forge.shown(forge.leaf(subject="order", names=[x509.DNSName("order")]))
 
 
 @pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in HOSTILE.items()])
@@ -54,7 +62,7 @@ def test_there_are_more_than_sixty_shapes() -> None:
 )
 def test_the_wrong_peer_is_refused_although_its_certificate_is_right(expected: set[str], forge: Forge) -> None:
     shown = forge.shown(forge.leaf())
-    with pytest.raises(IdentityError, match="leaf: proves .*order-service, expected "):
+    with pytest.raises(IdentityError, match=r"leaf: proves .*order-service, expected "):
         verify_peer(shown.chain_der, shown.bundle, now=NOW, expected=frozenset(expected))
 
 
@@ -110,6 +118,23 @@ def test_the_end_of_the_chain_counts_when_it_comes_first(forge: Forge) -> None:
     middle = forge.authority(ends=timedelta(minutes=5))
     shown = forge.shown(forge.leaf(by=middle), middle)
     assert verify_peer(shown.chain_der, shown.bundle, now=NOW).not_after == NOW + timedelta(minutes=5)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.integers(0, 1), at=st.integers(0, 2000), octet=st.integers(0, 255), data=st.data())
+def test_altered_bytes_are_refused_and_never_a_crash(
+    where: int, at: int, octet: int, data: st.DataObject, good: Shown
+) -> None:
+    chain = list(good.chain_der)
+    changed = bytearray(chain[where])
+    changed[at % len(changed)] = octet
+    chain[where] = data.draw(st.sampled_from([bytes(changed), bytes(changed[: at % len(changed)])]))
+    if tuple(chain) == good.chain_der:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library warns of odd serial numbers and names before we refuse them
+        with pytest.raises(IdentityError):
+            verify_peer(chain, good.bundle, now=NOW)
 
 
 def library_verdict(shown: Shown) -> None:
