@@ -40,7 +40,7 @@ ANY_BLOCK = re.compile(rb"(?s).*")
 ANY_FIELDS = re.compile(r"(?s)([^:]*?)[ \t]*:[ \t]*(.*?)\r\n")
 NO_MATCH = re.compile(rb"(?!)")
 TOLERANT_LINE = re.compile(
-    rb"[ ]*+([^ \t]++)[ \t]+(?:[a-zA-Z]+://([^/?]*))?(/[^?\r\n\x80-\xff]*?)?(\*)?(?:\?([^\r\n\x80-\xff]*?))?"
+    rb"[ ]*+([^ \t\x80-\xff]++)[ \t]+(?:[a-zA-Z]+://([^/?]*))?(/[^?\r\n\x80-\xff]*?)?(\*)?(?:\?([^\r\n\x80-\xff]*?))?"
     rb"(?:[ \t]+[Hh][Tt][Tt][Pp]S?[/ ]?[0-9.,]*(1|2|0|9)[^\r\n]*)\r\n"
 )
 TOLERANT_CHUNK = re.compile(rb"(?s)[ \t]*(?:0x)?\+?([0-9A-Fa-f]+)([ \t]*[^0-9A-Fa-f].*)?")
