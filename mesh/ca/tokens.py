@@ -1,8 +1,8 @@
 """Join tokens: how a host that nobody knows yet proves, once, that an operator expects it.
 
-The operator asks for a token for one service on one host and carries it there. The control plane keeps only its SHA-256:
-who reads the store learns no token. A token buys one certificate, on the host and for the service it was made for,
-before it expires.
+The operator asks for a token for one service on one host and carries it there. The control plane keeps only its
+SHA-256: who reads the store learns no token. A token buys one certificate, on the host and for the service it was made
+for, before it expires.
 
 `redeem` is pure. The caller saves the record it returns, in one transaction that fails if the record was saved as
 used meanwhile; otherwise two simultaneous redemptions would both succeed.

@@ -1,8 +1,8 @@
 """Access log: one finished request is one JSON line of ASCII, at most 8 KiB, whatever a peer put into it.
 
 A path with line breaks, a user agent with escape sequences, a name with half a UTF-8 character: all end up escaped
-inside their own field. What is too long is cut and ends in "...", so that no reader mistakes a part for the whole. The usual
-record takes the short way (one call of the C encoder); only an unusual one is cleaned value by value.
+inside their own field. What is too long is cut and ends in "...", so that no reader mistakes a part for the whole. The
+usual record takes the short way (one call of the C encoder); only an unusual one is cleaned value by value.
 """
 
 from __future__ import annotations
