@@ -29,6 +29,7 @@ MESSAGES: dict[str, type[Any]] = build_messages(
             ("host", 2, "string", False),
             ("service", 3, "string", False),
             ("csr_der", 4, "bytes", False),
+            ("datacenter", 5, "string", False),  # where the host says it is; a token may be bound to one
         ],
         "SignRequest": [("csr_der", 1, "bytes", False)],
         "Issued": [

@@ -1,0 +1,102 @@
+"""Who gets which certificate: decided here, signed by `mesh.ca`, recorded before it leaves.
+
+The identity in a certificate is never asked for. At a join it is what the token was made for; at a renewal it is what
+the caller's certificate proves. The serial number is recorded with the host, in the same transaction that uses the
+token up, so that a crash can neither lose a certificate that somebody holds nor let a token be used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from mesh.base.errors import ConfigError, IdentityError
+from mesh.base.names import require_label
+from mesh.ca.authority import Authority
+from mesh.ca.sign import sign_leaf
+from mesh.controlplane import commands
+from mesh.controlplane.callers import Caller
+from mesh.controlplane.records import IssuedCertificate
+from mesh.controlplane.state import MeshState
+from mesh.controlplane.writer import Plan
+from mesh.spiffe.id import SpiffeId
+
+
+@dataclass(frozen=True, slots=True)
+class JoinAsk:
+    """What a joining host says; only the token makes it true."""
+
+    token: str
+    host: str
+    service: str
+    csr_der: bytes
+    datacenter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedChain:
+    """What goes back: the chain, leaf first, and whom it names."""
+
+    chain_der: tuple[bytes, ...]
+    spiffe_id: str
+    datacenter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """The rules of issuing in one control plane. A new authority means a new Issuer."""
+
+    authority: Authority
+    namespace: str
+    leaf_ttl: timedelta
+    datacenter: str  # of hosts that neither their token nor they themselves place
+
+    def join(self, ask: JoinAsk, *, now: datetime) -> Callable[[MeshState], Plan[IssuedChain]]:
+        """Return the command that turns a token and a CSR into a first certificate.
+
+        Raises (the command):
+            IdentityError: the token, the names or the CSR are not right; the token is not used up then.
+        """
+
+        def command(state: MeshState) -> Plan[IssuedChain]:
+            host, service = _name(ask.host, "host"), _name(ask.service, "service")
+            used, datacenter = commands.redeem_token(
+                state, ask.token, service=service, host=host, datacenter=ask.datacenter, now=now
+            )
+            issued, record = self._sign(ask.csr_der, service, host, datacenter or self.datacenter, now)
+            return Plan([used, *commands.issue(state, record, now=now)], issued)
+
+        return command
+
+    def renew(self, csr_der: bytes, caller: Caller, *, now: datetime) -> Callable[[MeshState], Plan[IssuedChain]]:
+        """Return the command that gives a caller its next certificate.
+
+        Raises (the command):
+            IdentityError: the CSR is bad or asks for another name.
+        """
+
+        def command(state: MeshState) -> Plan[IssuedChain]:
+            issued, record = self._sign(csr_der, caller.service, caller.host, caller.datacenter, now)
+            return Plan(commands.issue(state, record, now=now), issued)
+
+        return command
+
+    def _sign(
+        self, csr_der: bytes, service: str, host: str, datacenter: str, now: datetime
+    ) -> tuple[IssuedChain, IssuedCertificate]:
+        identity = SpiffeId.for_service(self.authority.trust_domain, self.namespace, service)
+        ca = self.authority.intermediate(datacenter)
+        chain = sign_leaf(csr_der, identity, ca, now=now, ttl=self.leaf_ttl)
+        leaf = x509.load_der_x509_certificate(chain[0])
+        record = IssuedCertificate(leaf.serial_number, service, host, datacenter, leaf.not_valid_after_utc)
+        return IssuedChain(chain, str(identity), datacenter), record
+
+
+def _name(text: str, what: str) -> str:
+    try:
+        return require_label(text[:200], what)
+    except ConfigError as error:
+        raise IdentityError(f"joining: {error.reason}") from error

@@ -1,0 +1,122 @@
+"""What is kept, as values, and each value as a record of the store and back.
+
+| table | key | value |
+|---|---|---|
+| config | `<kind>/<name>` | a config entry, with the file and line it came from |
+| instance | `<host>/<id>` | an instance with its checks |
+| name | service | its virtual address |
+| token | hash of the token | what a join token is bound to; the token itself is kept nowhere |
+| issued | serial number | whose certificate that is, on which host |
+| authority | `root` or datacenter | fingerprint of the signing certificate, so that lost keys are noticed |
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from mesh.base.errors import LocalProtocolError
+from mesh.ca.tokens import JoinToken
+from mesh.config.entries import KIND_OF, ConfigEntry, ServiceDefinition
+from mesh.config.stored import from_json, to_json
+from mesh.controlplane.store import Record
+from mesh.registry.catalog import Check, Instance
+from mesh.registry.health import CheckStatus
+
+CONFIG, INSTANCE, NAME, TOKEN, ISSUED, AUTHORITY = "config", "instance", "name", "token", "issued", "authority"
+
+EntryKey = tuple[str, str]  # kind, name
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """A config entry in force and the index at which it was written."""
+
+    entry: ConfigEntry
+    index: int
+
+    @property
+    def key(self) -> EntryKey:
+        """Return kind and name."""
+        return key_of(self.entry)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """To whom a serial number was given."""
+
+    serial: int
+    service: str
+    host: str
+    datacenter: str
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A join token as it is kept, and the datacenter it is bound to (empty: the host says)."""
+
+    token: JoinToken
+    datacenter: str = ""
+
+
+def key_of(entry: ConfigEntry) -> EntryKey:
+    """Return an entry's kind and name."""
+    return KIND_OF[type(entry)], entry.name
+
+
+def entry_record(stored: StoredEntry) -> Record:
+    """Write an entry."""
+    value = {"entry": to_json(stored.entry), "index": stored.index}
+    return Record(CONFIG, "/".join(stored.key), json.dumps(value))
+
+
+def entry_from(value: str) -> StoredEntry:
+    """Read what `entry_record` wrote."""
+    data = json.loads(value)
+    entry = from_json(data["entry"])
+    if isinstance(entry, ServiceDefinition):
+        raise LocalProtocolError(f"reading a stored entry: {entry.name} is a service definition, those are not stored")
+    return StoredEntry(entry, data["index"])
+
+
+def instance_record(instance: Instance) -> Record:
+    """Write an instance."""
+    return Record(INSTANCE, instance.id, json.dumps(asdict(instance)))
+
+
+def instance_from(value: str) -> Instance:
+    """Read what `instance_record` wrote."""
+    data: dict[str, Any] = json.loads(value)
+    checks = tuple(Check(**{**check, "status": CheckStatus(check["status"])}) for check in data.pop("checks"))
+    return Instance(**{**data, "tags": tuple(data["tags"]), "checks": checks})
+
+
+def issued_record(issued: IssuedCertificate) -> Record:
+    """Write to whom a serial number was given."""
+    return Record(ISSUED, str(issued.serial), json.dumps({**asdict(issued), "not_after": issued.not_after.isoformat()}))
+
+
+def issued_from(value: str) -> IssuedCertificate:
+    """Read what `issued_record` wrote."""
+    data = json.loads(value)
+    return IssuedCertificate(**{**data, "not_after": datetime.fromisoformat(data["not_after"])})
+
+
+def token_record(kept: TokenRecord) -> Record:
+    """Write what a token is bound to."""
+    token = kept.token
+    used_at = token.used_at.isoformat() if token.used_at else None
+    value = {**asdict(token), "expires_at": token.expires_at.isoformat(), "used_at": used_at}
+    return Record(TOKEN, token.digest, json.dumps({"token": value, "datacenter": kept.datacenter}))
+
+
+def token_from(value: str) -> TokenRecord:
+    """Read what `token_record` wrote."""
+    data = json.loads(value)
+    fields = data["token"]
+    used_at = datetime.fromisoformat(fields["used_at"]) if fields["used_at"] else None
+    fields |= {"expires_at": datetime.fromisoformat(fields["expires_at"]), "used_at": used_at}
+    return TokenRecord(JoinToken(**fields), data["datacenter"])
