@@ -17,6 +17,7 @@ AGENT_CONFIG = "/etc/mesh/agent.json"
 REDIRECT_CONFIG = "/etc/mesh/redirect.json"
 BOOTSTRAP = "/run/mesh/bootstrap.json"
 TOKEN = "/etc/mesh/join-token"  # noqa: S105 - a path, the token is in the file
+SERVICE_DIR = "/run/service"  # where the files of a service lie that is not part of the checkout
 PROBE_TIMEOUT = "60s"
 
 
@@ -117,7 +118,7 @@ def _probe() -> Unit:
 
 
 def _app(host: HostSpec, checkout: str) -> Unit:
-    folder = host.service_dir if host.service_dir.startswith("/") else f"{checkout}/{host.service_dir}"
+    folder = SERVICE_DIR if host.service_dir.startswith("/") else f"{checkout}/{host.service_dir}"
     return Unit(
         "app",
         ("python", f"{folder}/app.py"),

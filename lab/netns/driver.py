@@ -154,7 +154,8 @@ class NetnsDriver:
 
     def add_host(self, host: HostSpec, *, timeout_s: float = UP_TIMEOUT_S) -> Iterator[Progress]:
         """Add a host with its service to the running lab; ends when its gates are green."""
-        self._ask("add-host", host=host_to_json(host))
+        files = launch.service_files(checkout() / host.service_dir)
+        self._ask("add-host", host=host_to_json(host), files=files if launch.is_foreign(host) else None)
         yield from self._job({"job": "add", "host": host_to_json(host), "timeout_s": timeout_s}, timeout_s + 5)
 
     def logs(self, host: str, unit: str, *, lines: int) -> str:

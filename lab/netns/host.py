@@ -10,16 +10,24 @@ import struct
 from lab.netns import links, mounts, syscalls
 from lab.netns.spawn import spawn
 from lab.netns.supervisor import Supervisor
-from lab.provision import dirs_of, files_of
+from lab.provision import HostFile, dirs_of, files_of
 from lab.topology import HostSpec, Topology
-from lab.units import units_of
+from lab.units import SERVICE_DIR, units_of
 
 NAMESPACES = (
     syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWPID
 )
 
 
-def start(host: HostSpec, topology: Topology, *, checkout: str, service_hcl: str, listeners: dict[int, int]) -> Host:
+def start(
+    host: HostSpec,
+    topology: Topology,
+    *,
+    checkout: str,
+    service_hcl: str,
+    brought: dict[str, str],
+    listeners: dict[int, int],
+) -> Host:
     """Make a host and return the handle of it; its units start by themselves.
 
     Args:
@@ -27,6 +35,7 @@ def start(host: HostSpec, topology: Topology, *, checkout: str, service_hcl: str
         topology: the whole lab.
         checkout: the folder of the project.
         service_hcl: the text of its service.hcl, empty for a host without service.
+        brought: files of a service whose folder is not in the checkout; they are laid into SERVICE_DIR.
         listeners: local port -> listening file descriptor, of the ports this host publishes.
     """
     ours, theirs = socket.socketpair()
@@ -34,7 +43,9 @@ def start(host: HostSpec, topology: Topology, *, checkout: str, service_hcl: str
     middle = os.fork()
     if middle == 0:
         ours.close()
-        _enter(host, topology, theirs, write_end, checkout, service_hcl, listeners)
+        files = files_of(topology, host, service_hcl)
+        files |= {f"{SERVICE_DIR}/{name}": HostFile(text) for name, text in brought.items()}
+        _enter(host, topology, theirs, write_end, checkout, files, listeners)
     theirs.close()
     os.close(write_end)
     pid = struct.unpack("i", os.read(read_end, 4))[0]
@@ -62,7 +73,7 @@ def _enter(
     channel: socket.socket,
     pid_pipe: int,
     checkout: str,
-    service_hcl: str,
+    files: dict[str, HostFile],
     listeners: dict[int, int],
 ) -> None:
     """In the fork: take new namespaces, fork once more to be PID 1 in them, and never return."""
@@ -74,7 +85,7 @@ def _enter(
             os.write(pid_pipe, struct.pack("i", pid))
             os._exit(0)
         os.close(pid_pipe)
-        _live(host, topology, channel, checkout, service_hcl, listeners)
+        _live(host, topology, channel, checkout, files, listeners)
         code = 0
     finally:
         os._exit(code)
@@ -85,27 +96,28 @@ def _live(
     topology: Topology,
     channel: socket.socket,
     checkout: str,
-    service_hcl: str,
+    files: dict[str, HostFile],
     listeners: dict[int, int],
 ) -> None:
     _close_all_but(channel.fileno(), *listeners.values())
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     syscalls.prctl(syscalls.PR_SET_NAME, f"host-{host.name}".encode()[:15])
     syscalls.sethostname(host.name)
-    mounts.furnish(files_of(topology, host, service_hcl), dirs_of(host))
+    mounts.furnish(files, dirs_of(host))
     channel.recv(1)  # the cable is plugged in
     links.configure(host, topology)
     if listeners:
-        _publish(host, listeners)
+        _publish(host, listeners, channel)
     Supervisor(units_of(host, checkout), channel, spawn).run()
 
 
-def _publish(host: HostSpec, listeners: dict[int, int]) -> None:
+def _publish(host: HostSpec, listeners: dict[int, int], channel: socket.socket) -> None:
     """Fork the process that carries this host's published ports."""
     if os.fork():
         for descriptor in listeners.values():
             os.close(descriptor)
         return
+    os.close(channel.fileno())
     from lab.netns import forward
 
     forward.run(host, listeners)

@@ -23,6 +23,7 @@ from typing import Any
 
 from lab.netns import jobs, links, mounts, syscalls
 from lab.netns.host import Host, start
+from lab.netns.launch import service_files
 from lab.netns.plan import Plan
 from lab.topology import HostSpec, Role, Topology, host_from_json, to_json
 
@@ -55,19 +56,26 @@ class Init:
         mounts.make_private()
         mounts.fresh_proc()
         syscalls.sethostname("meshyard")
-        mounts.hide_homes([self.plan.checkout, sys.prefix, sys.base_prefix, *self.plan.readable])
+        mounts.hide_homes([self.plan.checkout, sys.prefix, sys.base_prefix])
         mounts.tmpfs("/run")
         links.make_bridges(self.topology)
         for host in self.topology.hosts.values():
-            self.add_host(host, self.plan.listeners.get(host.name, {}))
+            self.add_host(host, self.plan.listeners.get(host.name, {}), self.plan.service_files.get(host.name))
 
-    def add_host(self, spec: HostSpec, listeners: dict[int, int]) -> None:
-        """Make one host and listen to it."""
-        text = ""
-        if spec.role is Role.SERVICE:
-            text = (Path(self.plan.checkout) / spec.service_dir / "service.hcl").read_text()
-        listeners = {port: fd for port, fd in listeners.items() if fd >= 0}
-        host = start(spec, self.topology, checkout=self.plan.checkout, service_hcl=text, listeners=listeners)
+    def add_host(self, spec: HostSpec, listeners: dict[int, int], brought: dict[str, str] | None) -> None:
+        """Make one host and listen to it; `brought` are the files of a service from outside the checkout."""
+        if brought is not None:
+            self.plan.service_files[spec.name] = brought
+        folder = Path(self.plan.checkout) / spec.service_dir
+        files = service_files(folder) if spec.role is Role.SERVICE and brought is None else brought or {}
+        host = start(
+            spec,
+            self.topology,
+            checkout=self.plan.checkout,
+            service_hcl=files.get("service.hcl", ""),
+            brought=brought or {},
+            listeners=listeners,
+        )
         for descriptor in listeners.values():
             os.close(descriptor)
         self.hosts[spec.name] = host
@@ -164,7 +172,7 @@ class Init:
             case "add-host":
                 spec = host_from_json(order["host"])
                 self.topology = self.topology.with_host(spec)
-                self.add_host(spec, {})
+                self.add_host(spec, {}, order["files"])
                 return {"ok": True}
             case "heal":
                 return {"healed": self.heal()}
@@ -199,7 +207,7 @@ class Init:
         try:
             self.control.close()
             pids = {name: host.pid for name, host in self.hosts.items()}
-            code = jobs.run(order, self.topology, self.plan.checkout, pids, connection)
+            code = jobs.run(order, self.topology, self.plan, pids, connection)
         finally:
             os._exit(code)
 

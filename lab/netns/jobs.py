@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,26 @@ import aiohttp
 from lab.driver import LabError
 from lab.gates import GateBoard, gates_of
 from lab.netns import faults, mounts
+from lab.netns.launch import service_files
+from lab.netns.plan import Plan
 from lab.operator import Operator
 from lab.provision import HostFile
-from lab.topology import HostSpec, Role, Topology, host_from_json
+from lab.topology import HostSpec, Topology, host_from_json
 from lab.units import TOKEN
 from mesh.base import ports
 
 POLL_S = 0.03
+PLATFORM_FILE = "demo-services/mesh.hcl"
 GRANT_FOR_S = 3600.0
 
 
 class Job:
     """What every job has at hand."""
 
-    def __init__(self, topology: Topology, checkout: str, pids: dict[str, int], talk: socket.socket | None) -> None:
+    def __init__(self, topology: Topology, plan: Plan, pids: dict[str, int], talk: socket.socket | None) -> None:
         self.topology = topology
-        self.checkout = Path(checkout)
+        self.plan = plan
+        self.checkout = Path(plan.checkout)
         self.pids = pids
         self.talk = talk
         self.started = time.monotonic()
@@ -61,16 +65,16 @@ class Job:
         """Return the way to the control plane."""
         return Operator(f"{self.root(self.topology.control_plane.name)}/run/mesh/control-plane.sock")
 
-    def service_file(self, host: HostSpec, name: str) -> Path:
-        """Return one of the files of a host's service."""
-        return self.checkout / host.service_dir / name
+    def service_files(self, host: HostSpec) -> dict[str, str]:
+        """Return the files of a host's service, by the name to show."""
+        brought = self.plan.service_files.get(host.name)
+        files = service_files(self.checkout / host.service_dir) if brought is None else brought
+        return {f"{host.service_dir}/{name}": text for name, text in files.items()}
 
 
-def run(
-    order: dict[str, Any], topology: Topology, checkout: str, pids: dict[str, int], talk: socket.socket | None
-) -> int:
+def run(order: dict[str, Any], topology: Topology, plan: Plan, pids: dict[str, int], talk: socket.socket | None) -> int:
     """Run one job to its end; return its exit code."""
-    job = Job(topology, checkout, pids, talk)
+    job = Job(topology, plan, pids, talk)
     try:
         answer = asyncio.run(JOBS[order["job"]](job, order))
     except (LabError, OSError, aiohttp.ClientError, TimeoutError) as error:
@@ -87,8 +91,10 @@ async def bring_up(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     async with job.operator() as operator:
         await _until_it_answers(operator, deadline)
         job.progress("control plane ready")
-        for path in _config_files(job, job.topology.services):
-            await operator.write_config(_shown(job, path), path.read_text())
+        platform = job.checkout / PLATFORM_FILE
+        await operator.write_config(PLATFORM_FILE, platform.read_text())
+        for name, text in _config_entries(job, job.topology.services).items():
+            await operator.write_config(name, text)
         job.progress("config entries written: policy is live before the first request")
         for host in job.topology.services:
             await _grant(job, operator, host)
@@ -102,9 +108,8 @@ async def add(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     host = host_from_json(order["host"])
     deadline = time.monotonic() + float(order["timeout_s"])
     async with job.operator() as operator:
-        for path in _config_files(job, [host]):
-            if path.name != "mesh.hcl":
-                await operator.write_config(_shown(job, path), path.read_text())
+        for name, text in _config_entries(job, [host]).items():
+            await operator.write_config(name, text)
         await _grant(job, operator, host)
         await _watch_gates(job, operator, (host,), deadline)
     return {"elapsed_s": round(time.monotonic() - job.started, 3)}
@@ -149,17 +154,11 @@ async def _until_it_answers(operator: Operator, deadline: float) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def _config_files(job: Job, hosts: Any) -> list[Path]:
-    """Return the files of config entries, platform first, each service once."""
-    folders = dict.fromkeys(job.checkout / host.service_dir for host in hosts if host.role is Role.SERVICE)
-    platform = [job.checkout / "demo-services" / "mesh.hcl"]
-    per_service = [path for folder in folders for path in sorted(folder.glob("*.hcl")) if path.name != "service.hcl"]
-    # Intentions first: nothing may be able to call before somebody said who may.
-    return platform + sorted(per_service, key=lambda path: path.name != "intentions.hcl")
-
-
-def _shown(job: Job, path: Path) -> str:
-    return os.path.relpath(path, job.checkout) if path.is_relative_to(job.checkout) else str(path)
+def _config_entries(job: Job, hosts: Iterable[HostSpec]) -> dict[str, str]:
+    """Return the files of config entries by name, intentions first: nobody calls before somebody said who may."""
+    found = {name: text for host in hosts for name, text in job.service_files(host).items()}
+    entries = [name for name in found if name.endswith(".hcl") and not name.endswith("/service.hcl")]
+    return {name: found[name] for name in sorted(entries, key=lambda name: not name.endswith("/intentions.hcl"))}
 
 
 async def _grant(job: Job, operator: Operator, host: HostSpec) -> None:
@@ -171,7 +170,7 @@ async def _grant(job: Job, operator: Operator, host: HostSpec) -> None:
     mounts.write_file(TOKEN, HostFile(token + "\n", uid=ports.UID_AGENT, mode=0o600), root=root)
 
 
-async def _watch_gates(job: Job, operator: Operator, hosts: Any, deadline: float) -> None:
+async def _watch_gates(job: Job, operator: Operator, hosts: Iterable[HostSpec], deadline: float) -> None:
     """Wait until every gate of every host is green, and say what is waited for."""
     board = GateBoard(gates_of(hosts))
     while not board.is_green:

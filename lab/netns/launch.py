@@ -20,11 +20,12 @@ from lab.driver import LabError
 from lab.netns import control
 from lab.netns.forward import OPERATOR_SOCKET
 from lab.netns.plan import Plan
-from lab.topology import Topology
+from lab.topology import HostSpec, Topology
 
 NAMESPACE_FLAGS = ("--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL")
 USER_FLAGS = ("--user", "--map-root-user", "--map-auto")
 KILL_WAIT_S = 10.0
+MAX_SERVICE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,8 @@ def start(folder: Folder, topology: Topology, checkout: Path, *, fixed_ports: bo
     listeners.setdefault(topology.control_plane.name, {})[OPERATOR_SOCKET] = operator.detach()
     lifeline_read, lifeline_write = os.pipe()
     control_fd = server.detach()
-    services = (checkout / host.service_dir for host in topology.services)
-    readable = tuple(str(path) for path in services if not path.is_relative_to(checkout))
-    plan = Plan(topology, str(checkout), readable, control_fd, lifeline_read, listeners)
+    foreign = {host.name: service_files(checkout / host.service_dir) for host in topology.services if is_foreign(host)}
+    plan = Plan(topology, str(checkout), foreign, control_fd, lifeline_read, listeners)
     plan.write(folder.path / "plan.json")
     inherited = [control_fd, lifeline_read, *(fd for fds in listeners.values() for fd in fds.values())]
     with open(folder.log, "wb") as log:
@@ -117,6 +117,23 @@ def start(folder: Folder, topology: Topology, checkout: Path, *, fixed_ports: bo
     state = {"pid": process.pid, "start_time": _start_time(process.pid), "urls": urls}
     folder.state.write_text(json.dumps(state))
     return Started(lifeline_write)
+
+
+def is_foreign(host: HostSpec) -> bool:
+    """Say whether a host's service lives outside the checkout."""
+    return host.service_dir.startswith("/")
+
+
+def service_files(folder: Path) -> dict[str, str]:
+    """Return the files of a service's folder: its Python and its config, by name.
+
+    Raises:
+        LabError: the folder holds more than a service's own files would.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".py", ".hcl") and path.is_file())
+    if sum(path.stat().st_size for path in paths) > MAX_SERVICE_BYTES:
+        raise LabError(f"{folder} holds more than {MAX_SERVICE_BYTES // 1024} KiB of Python and HCL; is it a service?")
+    return {path.name: path.read_text() for path in paths}
 
 
 def _unshare() -> list[str]:

@@ -78,14 +78,10 @@ def furnish(files: Mapping[str, HostFile], dirs: Mapping[str, tuple[int, int]]) 
         overlay(path)
     for path, (owner, mode) in dirs.items():
         os.makedirs(path, exist_ok=True)
-        os.chown(path, owner, _group_of(owner))
+        os.chown(path, owner, owner)
         os.chmod(path, mode)
     for path, file in files.items():
         write_file(path, file)
-
-
-def _group_of(uid: int) -> int:
-    return uid
 
 
 def write_file(path: str, file: HostFile, *, root: str = "") -> None:

@@ -15,7 +15,8 @@ class Plan:
 
     Attributes:
         checkout: the folder of this project.
-        readable: further folders that the lab's users must be able to read (a service's own folder).
+        service_files: host name -> {name -> text} of services whose folder is not in the checkout; the lab may not
+            be able to see that folder, so it gets what is in it.
         control_fd: a listening unix socket; orders come here.
         lifeline_fd: the read end of a pipe; its end before a byte came means that `up` was killed.
         listeners: host name -> {local port -> listening descriptor}.
@@ -23,7 +24,7 @@ class Plan:
 
     topology: topology.Topology
     checkout: str
-    readable: tuple[str, ...]
+    service_files: dict[str, dict[str, str]]
     control_fd: int
     lifeline_fd: int
     listeners: dict[str, dict[int, int]]
@@ -33,7 +34,7 @@ class Plan:
         raw = {
             "topology": topology.to_json(self.topology),
             "checkout": self.checkout,
-            "readable": list(self.readable),
+            "service_files": self.service_files,
             "control_fd": self.control_fd,
             "lifeline_fd": self.lifeline_fd,
             "listeners": {host: {str(port): fd for port, fd in fds.items()} for host, fds in self.listeners.items()},
@@ -47,7 +48,7 @@ class Plan:
         return Plan(
             topology.from_json(raw["topology"]),
             raw["checkout"],
-            tuple(raw["readable"]),
+            raw["service_files"],
             raw["control_fd"],
             raw["lifeline_fd"],
             {host: {int(port): fd for port, fd in fds.items()} for host, fds in raw["listeners"].items()},
