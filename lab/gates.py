@@ -46,7 +46,7 @@ class GateBoard:
     def update(self, instances: Iterable[Mapping[str, Any]], proxies: Iterable[Mapping[str, Any]]) -> list[str]:
         """Take in what the control plane says; return a line for every host that turned green."""
         by_host = {str(instance["host"]): instance for instance in instances}
-        by_node = {str(proxy["node_id"]): proxy for proxy in proxies}
+        by_node = {str(proxy["node"]): proxy for proxy in proxies}
         turned: list[str] = []
         for gate in self.gates:
             was_green = gate.is_green
@@ -66,5 +66,6 @@ def missing(instance: Mapping[str, Any] | None, proxy: Mapping[str, Any] | None)
         if state["status"] not in ("SYNCED", "NEVER"):
             return f"its sidecar to take {kind}: {state['status']} {state.get('nack', '')}".rstrip()
     if instance.get("status") != "passing":
-        return f"its health check: {instance.get('status')} {instance.get('output', '')}".rstrip()
+        outputs = [str(one.get("output", "")) for one in instance.get("checks", []) if one.get("status") != "passing"]
+        return f"its health check: {instance.get('status')} {'; '.join(outputs)}".rstrip()
     return ""

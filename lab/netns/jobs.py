@@ -15,22 +15,22 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from lab.driver import LabError
 from lab.gates import GateBoard, gates_of
 from lab.netns import faults, mounts
 from lab.netns.launch import service_files
 from lab.netns.plan import Plan
-from lab.operator import Operator
 from lab.provision import HostFile
 from lab.topology import HostSpec, Topology, host_from_json
 from lab.units import TOKEN
+from mesh.api.client import MeshClient, UnreachableError
 from mesh.base import ports
+from mesh.base.errors import ConfigError, MeshError
 
 POLL_S = 0.03
 PLATFORM_FILE = "demo-services/mesh.hcl"
 GRANT_FOR_S = 3600.0
+TOKEN_TTL_S = 600.0
 
 
 class Job:
@@ -61,9 +61,9 @@ class Job:
         """Return where a host's file system is, seen from here."""
         return f"/proc/{self.pids[host]}/root"
 
-    def operator(self) -> Operator:
-        """Return the way to the control plane."""
-        return Operator(f"{self.root(self.topology.control_plane.name)}/run/mesh/control-plane.sock")
+    def operator(self) -> MeshClient:
+        """Return the way to the control plane, with the rights of its operator."""
+        return MeshClient(f"unix://{self.root(self.topology.control_plane.name)}/run/mesh/control-plane.sock")
 
     def service_files(self, host: HostSpec) -> dict[str, str]:
         """Return the files of a host's service, by the name to show."""
@@ -77,8 +77,9 @@ def run(order: dict[str, Any], topology: Topology, plan: Plan, pids: dict[str, i
     job = Job(topology, plan, pids, talk)
     try:
         answer = asyncio.run(JOBS[order["job"]](job, order))
-    except (LabError, OSError, aiohttp.ClientError, TimeoutError) as error:
-        job.say(error=str(error) or type(error).__name__, exit_code=getattr(error, "exit_code", 1))
+    except (MeshError, OSError) as error:
+        text = error.explain() if isinstance(error, ConfigError) else str(error) or type(error).__name__
+        job.say(error=text, exit_code=getattr(error, "exit_code", 1))
         return 1
     job.say(done=answer)
     return 0
@@ -92,9 +93,9 @@ async def bring_up(job: Job, order: dict[str, Any]) -> dict[str, Any]:
         await _until_it_answers(operator, deadline)
         job.progress("control plane ready")
         platform = job.checkout / PLATFORM_FILE
-        await operator.write_config(PLATFORM_FILE, platform.read_text())
+        await operator.write_config(platform.read_text(), filename=PLATFORM_FILE)
         for name, text in _config_entries(job, job.topology.services).items():
-            await operator.write_config(name, text)
+            await operator.write_config(text, filename=name)
         job.progress("config entries written: policy is live before the first request")
         for host in job.topology.services:
             await _grant(job, operator, host)
@@ -109,7 +110,7 @@ async def add(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     deadline = time.monotonic() + float(order["timeout_s"])
     async with job.operator() as operator:
         for name, text in _config_entries(job, [host]).items():
-            await operator.write_config(name, text)
+            await operator.write_config(text, filename=name)
         await _grant(job, operator, host)
         await _watch_gates(job, operator, (host,), deadline)
     return {"elapsed_s": round(time.monotonic() - job.started, 3)}
@@ -141,12 +142,12 @@ async def fault(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-async def _until_it_answers(operator: Operator, deadline: float) -> None:
+async def _until_it_answers(operator: MeshClient, deadline: float) -> None:
     while True:
         try:
             if (await operator.status())["ready"]:
                 return
-        except (aiohttp.ClientError, OSError):
+        except UnreachableError:
             if time.monotonic() > deadline:
                 raise LabError("waiting for the control plane: its socket does not answer", exit_code=124) from None
         if time.monotonic() > deadline:
@@ -161,16 +162,17 @@ def _config_entries(job: Job, hosts: Iterable[HostSpec]) -> dict[str, str]:
     return {name: found[name] for name in sorted(entries, key=lambda name: not name.endswith("/intentions.hcl"))}
 
 
-async def _grant(job: Job, operator: Operator, host: HostSpec) -> None:
+async def _grant(job: Job, operator: MeshClient, host: HostSpec) -> None:
     """Hand a host the trust bundle and a token; the token's file is the gate its agent waits for."""
     root = job.root(host.name)
-    mounts.write_file("/etc/mesh/roots.pem", HostFile(await operator.roots_pem()), root=root)
-    token = await operator.token(host.service, host.name)
+    roots = "".join((await operator.ca_roots())["roots"])
+    mounts.write_file("/etc/mesh/roots.pem", HostFile(roots), root=root)
+    granted = await operator.create_token(host.service, host.name, ttl_s=TOKEN_TTL_S, datacenter=host.datacenter)
     os.chown(f"{root}/etc/mesh", ports.UID_AGENT, ports.UID_AGENT)
-    mounts.write_file(TOKEN, HostFile(token + "\n", uid=ports.UID_AGENT, mode=0o600), root=root)
+    mounts.write_file(TOKEN, HostFile(granted["token"] + "\n", uid=ports.UID_AGENT, mode=0o600), root=root)
 
 
-async def _watch_gates(job: Job, operator: Operator, hosts: Iterable[HostSpec], deadline: float) -> None:
+async def _watch_gates(job: Job, operator: MeshClient, hosts: Iterable[HostSpec], deadline: float) -> None:
     """Wait until every gate of every host is green, and say what is waited for."""
     board = GateBoard(gates_of(hosts))
     while not board.is_green:

@@ -9,7 +9,7 @@ import pytest
 from lab.gates import GateBoard, HostGates, missing
 
 PASSING = {"host": "a-1", "status": "passing"}
-SYNCED = {"node_id": "a-1/a", "connected": True, "types": {"CDS": {"status": "SYNCED"}, "SDS": {"status": "NEVER"}}}
+SYNCED = {"node": "a-1/a", "connected": True, "types": {"CDS": {"status": "SYNCED"}, "SDS": {"status": "NEVER"}}}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,10 @@ SYNCED = {"node_id": "a-1/a", "connected": True, "types": {"CDS": {"status": "SY
             id="a NACK is said with its text",
         ),
         pytest.param(
-            {**PASSING, "status": "critical", "output": "503"}, SYNCED, "its health check: critical 503", id="unhealthy"
+            {**PASSING, "status": "critical", "checks": [{"status": "critical", "output": "503"}]},
+            SYNCED,
+            "its health check: critical 503",
+            id="unhealthy",
         ),
         pytest.param(PASSING, SYNCED, "", id="green"),
     ],
