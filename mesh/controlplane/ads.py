@@ -178,7 +178,8 @@ class AdsService:
                 self._count(request)
                 responses += stream.receive(request)
             if change := mailbox.take_change():
-                responses += stream.update(view.resources, self._refresh(view, change))
+                changed = self._refresh(view, change)
+                responses += stream.update(view.resources, changed)
             for response in responses:
                 await _write(context, response)
             responses = []

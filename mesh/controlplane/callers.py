@@ -61,16 +61,19 @@ class Callers:
         )
 
     def _chain(self, context: Any) -> tuple[bytes, ...]:
-        """Return the peer's certificates as DER, leaf first."""
+        """Return the peer's certificates as DER, leaf first.
+
+        gRPC tells a server the leaf and the chain apart, and the chain begins with the leaf on some versions only.
+        """
         auth = context.auth_context()
-        pems = auth.get("x509_pem_cert_chain") or auth.get("x509_pem_cert")
+        pems = [*auth.get("x509_pem_cert", ()), *auth.get("x509_pem_cert_chain", ())]
         if not pems:
             raise IdentityError("verifying a caller: the connection has no client certificate")
         try:
-            chain = [cert for pem in pems for cert in x509.load_pem_x509_certificates(pem)]
+            found = [certificate for pem in pems for certificate in x509.load_pem_x509_certificates(pem)]
         except ValueError as error:
             raise IdentityError(f"verifying a caller: malformed certificate: {error}") from error
-        return tuple(cert.public_bytes(Encoding.DER) for cert in chain)
+        return tuple(dict.fromkeys(certificate.public_bytes(Encoding.DER) for certificate in found))
 
 
 def peer_address(peer: str) -> str:
