@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_SHOWN = 160  # characters of a line that an error shows
+
 
 class MeshError(Exception):
     """Anything this project raises on purpose."""
@@ -46,11 +48,20 @@ class ConfigError(MeshError):
         head = f"{self.at}: {self.reason}" if self.at else self.reason
         lines = [head]
         if self.at and self.source_line:
-            shown = self.source_line.replace("\t", " ")
-            lines += [f"    {shown}", "    " + " " * (self.at.column - 1) + "^"]
+            shown, indent = _window(self.source_line.replace("\t", " "), self.at.column - 1)
+            lines += [f"    {shown}", "    " + " " * indent + "^"]
         if self.right:
             lines.append(f"  right would be: {self.right}")
         return "\n".join(lines)
+
+
+def _window(line: str, index: int) -> tuple[str, int]:
+    """Return the part of a long line around `index`, and where `index` is in it; a file may be one line of JSON."""
+    if len(line) <= MAX_SHOWN:
+        return line, index
+    start = max(0, index - MAX_SHOWN // 2)
+    before, after = "..." * (start > 0), "..." * (start + MAX_SHOWN < len(line))
+    return f"{before}{line[start : start + MAX_SHOWN]}{after}", index - start + len(before)
 
 
 class ConfigErrors(ConfigError):

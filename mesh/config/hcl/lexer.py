@@ -21,6 +21,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 # Anything that begins like a number is taken whole, then judged: "10s" and "1.2.3" deserve a sentence of their own.
 _NUMBERLIKE = re.compile(r"-?[0-9][0-9A-Za-z_.+\-]*")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_ZEROS_FIRST = re.compile(r"-?0[0-9]+")
 _HEXADECIMAL = re.compile(r"-?0[xX][0-9a-fA-F]+")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
@@ -119,7 +120,7 @@ class _Lexer:
             value = int(written, 16)
         elif _FLOAT.fullmatch(written) and len(written) <= 100:
             value = float(written)
-        elif _INTEGER.fullmatch(written.lstrip("0") or "0"):
+        elif _ZEROS_FIRST.fullmatch(written):
             raise self.error(f"the number {written[:40]} begins with zeros", start, "without them, or as a string")
         else:
             raise self.error(f"{written[:40]!r} is no number", start, f'a number, or a string: "{written[:40]}"')

@@ -17,6 +17,13 @@ def test_the_caret_stands_under_the_column_after_tabs() -> None:
     assert line[caret.index("^")] == "p"
 
 
+def test_a_long_line_is_shown_around_the_column() -> None:
+    long = "a" * 5000 + "X" + "b" * 5000
+    _, line, caret = str(ConfigError("x", Position("f", 1, 5001), source_line=long)).split("\n")
+    assert len(line) < 200
+    assert line[caret.index("^")] == "X"
+
+
 def test_without_a_place_only_the_reason_is_said() -> None:
     assert str(ConfigError("the port is 0")) == "the port is 0"
 
