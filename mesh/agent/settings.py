@@ -76,6 +76,8 @@ class AgentSettings(_Strict):
     probe: ProbeTarget = ProbeTarget()
     resolver_address: IPv4Address = IPv4Address("127.0.0.1")
     excluded_inbound_ports: tuple[int, ...] = ()
+    socket_group: int = ports.GID_WORKLOAD
+    leave_on_stop: bool = False  # deregister on SIGTERM: for a host that goes, not for one that restarts
 
 
 def read_settings(path: Path) -> AgentSettings:

@@ -1,0 +1,178 @@
+"""The host's identity: a key made in memory, a certificate bought with a token once and renewed ever after.
+
+The key never leaves this process but through the agent's unix socket. It is replaced at every renewal, so a stolen
+key is worth at most one certificate's life. Key and chain change together: `Identity` is one value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import grpc
+from cryptography.hazmat.primitives.asymmetric import ec
+from grpc import aio
+
+from mesh.agent.channel import join_channel
+from mesh.agent.latest import Latest
+from mesh.agent.renewal import RenewalSchedule
+from mesh.agent.settings import AgentSettings
+from mesh.api import rpc
+from mesh.base.clock import Clock
+from mesh.base.errors import ConfigError, IdentityError, MeshError, Position
+from mesh.ca.csr import make_csr
+from mesh.spiffe.bundle import TrustBundle
+from mesh.spiffe.id import SpiffeId
+from mesh.spiffe.svid import X509Svid
+from mesh.spiffe.verify import verify_peer
+from mesh.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 10.0
+MAX_SLEEP_S = 60.0  # looked at again at least this often, so that a clock that jumps is noticed
+MAX_TOKEN_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What this host can prove and whom it believes; one value, replaced whole."""
+
+    svid: X509Svid
+    bundle: TrustBundle
+
+
+class IdentityKeeper:
+    """Gets the identity, renews it, and tells everybody who watches `identity`."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        service: str,
+        identity: Latest[Identity],
+        channels: Latest[aio.Channel],
+        *,
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+    ) -> None:
+        self.expected = SpiffeId.for_service(settings.trust_domain, settings.namespace, service)
+        self.schedule = RenewalSchedule(rng, now=clock.utcnow())
+        self._settings = settings
+        self._service = service
+        self._identity = identity
+        self._channels = channels
+        self._clock = clock
+        self._metrics = metrics
+        self.last_error = "has not asked yet"
+
+    async def run(self) -> None:
+        """Ask whenever the schedule says so, until cancelled."""
+        while True:
+            if self.schedule.tick(now=self._clock.utcnow()):
+                await self._ask()
+            wait_s = (self.schedule.next_at - self._clock.utcnow()).total_seconds()
+            await asyncio.sleep(min(max(wait_s, 0.0), MAX_SLEEP_S))
+
+    async def _ask(self) -> None:
+        # The key of one attempt; a refused or lost answer wastes it, which costs nothing.
+        key = ec.generate_private_key(ec.SECP256R1())
+        try:
+            issued = await (self._sign(key) if self._can_renew else self._join(key))
+            identity = read_issued(issued, key, self._settings.trust_domain, self.expected, now=self._clock.utcnow())
+        except (aio.AioRpcError, MeshError, OSError) as error:
+            self.last_error = _describe(error)
+            self._metrics.counter("mesh_svid_renewals_total", "failed").value += 1
+            self.schedule.failed(now=self._clock.utcnow())
+            log.warning("no certificate", extra={"reason": self.last_error, "state": self.schedule.state})
+            return
+        self.schedule.issued(identity.svid.not_before, identity.svid.not_after)
+        self._metrics.counter("mesh_svid_renewals_total", "issued").value += 1
+        self._metrics.gauge("mesh_svid_not_after_seconds").value = identity.svid.not_after.timestamp()
+        self._identity.set(identity)
+        self.last_error = ""
+        log.info("certificate held", extra=describe(identity))
+
+    @property
+    def _can_renew(self) -> bool:
+        """Say whether our certificate still opens the mutual TLS port."""
+        held = self._identity.peek()
+        return held is not None and self._clock.utcnow() < held.svid.not_after
+
+    async def _join(self, key: ec.EllipticCurvePrivateKey) -> Any:
+        token = await asyncio.to_thread(_read_token, self._settings.token_file)
+        roots = await asyncio.to_thread(self._settings.roots_file.read_bytes)
+        TrustBundle.from_pem(self._settings.trust_domain, roots)  # a broken file is named here, not inside a handshake
+        async with join_channel(self._settings, roots) as channel:
+            request = rpc.JoinRequest(
+                token=token, host=self._settings.host, service=self._service, csr_der=make_csr(key)
+            )
+            issued = await rpc.JOIN.on(channel)(request, timeout=CALL_TIMEOUT_S)
+        # Used up: what nobody needs any more nobody can steal.
+        await asyncio.to_thread(self._settings.token_file.unlink, missing_ok=True)
+        return issued
+
+    async def _sign(self, key: ec.EllipticCurvePrivateKey) -> Any:
+        return await rpc.SIGN.on(self._channels.get())(rpc.SignRequest(csr_der=make_csr(key)), timeout=CALL_TIMEOUT_S)
+
+
+def read_issued(
+    issued: Any, key: ec.EllipticCurvePrivateKey, trust_domain: str, expected: SpiffeId, *, now: datetime
+) -> Identity:
+    """Check what a control plane issued before anybody uses it: our key, our name, a chain that the bundle proves.
+
+    Raises:
+        IdentityError: it is for another key or another name, or peers would not believe it.
+    """
+    bundle = TrustBundle.from_der(trust_domain, tuple(issued.roots_der))
+    svid = X509Svid.from_der(tuple(issued.chain_der), key)
+    verify_peer(tuple(issued.chain_der), bundle, now=now, expected=frozenset({str(expected)}))
+    return Identity(svid, bundle)
+
+
+def describe(identity: Identity) -> dict[str, str]:
+    """Return what a log line may say of an identity."""
+    return {
+        "spiffe_id": str(identity.svid.spiffe_id),
+        "serial": f"{identity.svid.serial:x}",
+        "not_after": identity.svid.not_after.isoformat(),
+    }
+
+
+async def follow_roots(channel: aio.Channel, established: asyncio.Event, identity: Latest[Identity]) -> None:
+    """Take each new set of roots into the identity as it comes: a new root is trusted before it signs."""
+    async for roots in rpc.WATCH_ROOTS.on(channel)(rpc.Empty()):
+        established.set()
+        held = identity.get()
+        bundle = TrustBundle.from_der(held.bundle.trust_domain, tuple(roots.roots_der))
+        if not bundle.roots:
+            raise IdentityError("following the roots: the control plane sent none, right would be at least one")
+        if bundle != held.bundle:
+            identity.set(Identity(held.svid, bundle))
+            log.info("roots changed", extra={"roots": len(bundle.roots)})
+
+
+def _read_token(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_TOKEN_BYTES).decode("ascii").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"reading the join token: {error.strerror}",
+            Position(str(path)),
+            right="mesh token create, put into this file",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("reading the join token: it is not ASCII", Position(str(path))) from error
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, aio.AioRpcError):
+        code: grpc.StatusCode = error.code()
+        return f"{code.name}: {error.details()}"
+    return str(error)
