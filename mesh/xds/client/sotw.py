@@ -2,7 +2,7 @@
 
 The same calls as `DeltaClient`. Clusters and listeners come as the full state, so what is absent is gone; endpoints and
 routes come in part, and are held until they are no longer asked for. A resource carries no version of its own here;
-the version of its response stands for it.
+a hash of its content stands for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 
 from mesh.base.errors import RemoteProtocolError
 from mesh.xds.client.held import Apply, Held, Interest, Update, judge, refusal, require_type
-from mesh.xds.types import CLUSTER, ENDPOINTS, FULL_STATE, LISTENER, ROUTES, SECRET
+from mesh.xds.types import CLUSTER, ENDPOINTS, FULL_STATE, LISTENER, ROUTES, SECRET, content_version
 
 # State of the world has no names beside its resources; each type says its own inside.
 _NAME_OF: dict[str, Callable[[bytes], str]] = {
@@ -114,10 +114,11 @@ class SotwClient:
             name = _name_of(resource, type_url)
             if name in received:
                 raise RemoteProtocolError(f"reading a response of {type_url}: {name!r} comes twice")
-            received[name] = Held(response.version_info, resource.SerializeToString(deterministic=True))
+            body = resource.SerializeToString(deterministic=True)
+            received[name] = Held(content_version(body), body)
         wanted = {name: one for name, one in received.items() if interest.wants(name)}
         after = wanted if type_url in FULL_STATE else {**before, **wanted}
-        changed = frozenset(name for name, one in wanted.items() if name not in before or before[name].body != one.body)
+        changed = frozenset(name for name, one in wanted.items() if before.get(name) != one)
         return Update(type_url, changed, frozenset(before.keys() - after.keys()), {**self.held, type_url: after})
 
     def _request(self, type_url: str) -> Request:
