@@ -29,8 +29,10 @@ def test_01_without_an_intention_the_call_is_refused_and_the_application_sees_no
     assert "intentions/payment-service" in answer.body, "the caller learns which rule decided"
     assert payments_accepted(lab) == before
     record = eventually(
-        lambda: lab.access_log("payment-1", response_code=403, reporter="destination")
-        or lab.access_log("payment-2", response_code=403, reporter="destination"),
+        lambda: (
+            lab.access_log("payment-1", response_code=403, reporter="destination")
+            or lab.access_log("payment-2", response_code=403, reporter="destination")
+        ),
         within_s=3,
         what="the destination to log the refusal",
     )[-1]

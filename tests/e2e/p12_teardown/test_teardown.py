@@ -51,7 +51,9 @@ def namespaces_in_use() -> set[str]:
 
 def machine() -> dict[str, object]:
     """Return what a lab could leave on the machine beside processes and namespaces."""
-    rules = [subprocess.run([tool], capture_output=True, text=True).stdout for tool in ("iptables-save", "ip6tables-save")]
+    rules = [
+        subprocess.run([tool], capture_output=True, text=True).stdout for tool in ("iptables-save", "ip6tables-save")
+    ]
     mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
     links = set(os.listdir("/sys/class/net"))
     sockets = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if f"/.lab/{NAME}/" in line}
@@ -69,7 +71,12 @@ def start_up(scratch: Path) -> subprocess.Popen[bytes]:
     """Start `make up` for a lab of our own, in a process group of its own."""
     env = {**os.environ, "LAB_NAME": NAME, "TMPDIR": str(scratch)}
     return subprocess.Popen(
-        ["make", "up"], cwd=checkout(), env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["make", "up"],
+        cwd=checkout(),
+        env=env,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
 
