@@ -23,6 +23,11 @@ log = logging.getLogger("mesh.sidecar")
 class Connection(Protocol):
     """A downstream connection, as the rest of the proxy sees it."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Say whether nothing is under way."""
+        ...
+
     def on_tables(self) -> None:
         """New tables or a new identity: is it still allowed?"""
         ...

@@ -25,7 +25,7 @@ class AccessLog:
     """
 
     def __init__(self, path: str, on_dropped: Callable[[int], None]) -> None:
-        self._path = path
+        self.path = path
         self._on_dropped = on_dropped
         self._waiting: list[Callable[[], dict[str, Any]]] = []
         self._fd: int | None = None
@@ -34,7 +34,7 @@ class AccessLog:
         """Take a record; it is made when it is written."""
         if len(self._waiting) >= MAX_WAITING:
             self._on_dropped(1)
-        elif self._path:
+        elif self.path:
             self._waiting.append(make_record)
 
     def flush(self) -> bool:
@@ -47,7 +47,7 @@ class AccessLog:
     def _write(self, data: bytes, lines: int) -> None:
         try:
             if self._fd is None:
-                self._fd = 1 if self._path == "-" else _open(self._path)
+                self._fd = 1 if self.path == "-" else _open(self.path)
             written = os.write(self._fd, data)
         except OSError:
             self._on_dropped(lines)  # a full disk, a missing folder: traffic goes on
@@ -59,7 +59,7 @@ class AccessLog:
         """Write what is left and close."""
         while self.flush():
             pass
-        if self._fd is not None and self._path != "-":
+        if self._fd is not None and self.path != "-":
             os.close(self._fd)
             self._fd = None
 

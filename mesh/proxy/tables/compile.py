@@ -91,6 +91,15 @@ class Compiler:
         self._linked_clusters: dict[str, _Linked[Cluster]] = {}
         self._linked_listeners: dict[str, _Linked[Listener]] = {}
 
+    @property
+    def wanted(self) -> dict[str, frozenset[str]]:
+        """Return what the resources held point at, and so has to be asked for: type URL -> names."""
+        clusters, listeners = self._clusters.values.values(), self._listeners.values.values()
+        return {
+            ENDPOINTS: frozenset(draft.eds_name for draft in clusters if draft.eds_name is not None),
+            ROUTES: frozenset(name for draft in listeners for name in draft.rds_names.values()),
+        }
+
     def apply(self, held: HeldResources) -> ProxyTables:
         """Return the tables for what is held now, and remember them.
 

@@ -1,0 +1,165 @@
+"""ADS from the control plane: resources in, tables out, ACK or NACK.
+
+With the control plane gone everything stays as it is (static stability). A new certificate gets a new channel: it is
+dialled and ready before the stream on the old one ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from mesh.base.errors import MeshError
+from mesh.proxy.shell.sds_client import Secrets
+from mesh.proxy.shell.streams import CHANNEL_OPTIONS, Backoff, DiscoveryStream, said
+from mesh.proxy.tables.compile import Compiler
+from mesh.proxy.tables.model import ProxyTables
+from mesh.telemetry.metrics import Metrics
+from mesh.xds.bootstrap import Bootstrap
+from mesh.xds.client.delta import DeltaClient
+from mesh.xds.client.held import Update, client_node
+from mesh.xds.client.sotw import SotwClient
+from mesh.xds.types import CLUSTER, LISTENER, SHORT_NAME
+
+log = logging.getLogger("mesh.sidecar")
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+METHODS = ("DeltaAggregatedResources", "StreamAggregatedResources")
+DIAL_TIMEOUT_S = 10.0
+
+
+class XdsClient:
+    """Keeps the tables current.
+
+    Args:
+        bootstrap: whom to ask, and who we are.
+        rng: jitter of reconnects.
+        metrics: mesh_xds_connected and mesh_xds_updates_total.
+        on_tables: takes each new table; must not raise.
+    """
+
+    def __init__(
+        self, bootstrap: Bootstrap, *, rng: Random, metrics: Metrics, on_tables: Callable[[ProxyTables], None]
+    ) -> None:
+        self._bootstrap = bootstrap
+        node = client_node(bootstrap.host, bootstrap.service, bootstrap.datacenter)
+        self._client = (DeltaClient if bootstrap.is_delta else SotwClient)(node)
+        self._client.watch(CLUSTER, None)
+        self._client.watch(LISTENER, None)
+        self._backoff = Backoff(rng)
+        self._metrics = metrics
+        self._on_tables = on_tables
+        self._secrets: Secrets | None = None
+        self._has_new_secrets = asyncio.Event()
+        self.compiler = Compiler()
+        self.is_connected = False
+        self.last_refusal = ""
+
+    def renew(self, secrets: Secrets) -> None:
+        """Use another certificate from now on."""
+        self._secrets = secrets
+        self._has_new_secrets.set()
+
+    async def run(self) -> None:
+        """Talk to the control plane, for ever."""
+        await self._has_new_secrets.wait()
+        channel: aio.Channel | None = None
+        while True:
+            channel = channel or await self._dial()
+            if channel is None:
+                await self._backoff.wait()
+                continue
+            channel = await self._talk(channel)
+            if channel is None:
+                await self._backoff.wait()
+
+    async def _dial(self) -> aio.Channel | None:
+        """Return a channel that is ready; None when it was not in time."""
+        self._has_new_secrets.clear()
+        secrets = self._secrets
+        assert secrets is not None
+        credentials = grpc.ssl_channel_credentials(secrets.roots_pem, secrets.key_pem, secrets.chain_pem)
+        where = self._bootstrap
+        # The certificate names the control plane, not its address; only the mesh's own authority can write that name.
+        options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", where.control_plane_name))
+        target = f"{where.control_plane_address}:{where.control_plane_port}"
+        channel = aio.secure_channel(target, credentials, options=options)
+        try:
+            await asyncio.wait_for(channel.channel_ready(), DIAL_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("the control plane is not reachable, keeping the present tables", extra={"target": target})
+            await channel.close()
+            return None
+        except asyncio.CancelledError:
+            await channel.close()
+            raise
+        return channel
+
+    async def _talk(self, channel: aio.Channel) -> aio.Channel | None:
+        """Run one stream to its end, or until there is a channel with a newer certificate; return that."""
+        stream = DiscoveryStream(channel, SERVICE, METHODS, self._client, self._apply, self._follow_up)
+        talking = asyncio.create_task(stream.run(self._alive))
+        renewing = asyncio.create_task(self._dial_when_renewed())
+        try:
+            await asyncio.wait((talking, renewing), return_when=asyncio.FIRST_COMPLETED)
+            if talking.done():
+                self._log_end(talking)
+                return None
+            return renewing.result()
+        finally:
+            for task in (talking, renewing):
+                task.cancel()
+            await asyncio.gather(talking, renewing, return_exceptions=True)
+            self._set_connected(False)
+            await channel.close()
+
+    async def _dial_when_renewed(self) -> aio.Channel:
+        while True:
+            await self._has_new_secrets.wait()
+            channel = await self._dial()
+            if channel is not None:
+                return channel
+            self._has_new_secrets.set()
+            await self._backoff.wait()
+
+    def _alive(self) -> None:
+        self._backoff.succeeded()
+        self._set_connected(True)
+
+    def _set_connected(self, is_connected: bool) -> None:
+        self.is_connected = is_connected
+        self._metrics.gauge("mesh_xds_connected").value = int(is_connected)
+
+    def _log_end(self, talking: asyncio.Task[None]) -> None:
+        error = talking.exception()
+        if error is None:
+            log.warning("the control plane ended the stream, keeping the present tables")
+        elif isinstance(error, grpc.RpcError):
+            log.warning("the control plane is gone, keeping the present tables", extra={"said": said(error)})
+        else:
+            raise error
+
+    def _apply(self, update: Update) -> None:
+        """Compile what would be held; a ConfigNack goes back to the control plane as it is worded."""
+        short = SHORT_NAME.get(update.type_url, "other")
+        try:
+            tables = self.compiler.apply(update.candidate)
+        except MeshError as error:
+            self.last_refusal = f"{short}: {error}"
+            self._metrics.counter("mesh_xds_updates_total", short, "refused").value += 1
+            raise
+        self._metrics.counter("mesh_xds_updates_total", short, "applied").value += 1
+        self._on_tables(tables)
+
+    def _follow_up(self) -> Sequence[Any]:
+        """Ask for the endpoints and routes that the clusters and listeners held now point at."""
+        requests: list[Any] = []
+        for type_url, names in self.compiler.wanted.items():
+            requests += self._client.watch(type_url, names)
+        return requests
