@@ -1,0 +1,101 @@
+"""Promise 2: between hosts there is only TLS 1.3, and the card number of an order is nowhere on the wire."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+from collections.abc import Iterator
+
+from mesh.base import ports
+from tests.e2e.kit import CARD, Lab, eventually
+from tests.e2e.p02_wire import capture
+
+TLS_1_3 = 0x0304
+CONTROL_PORTS = {ports.CONTROL_GRPC, ports.CONTROL_JOIN}
+READ = "import base64, sys; print(base64.b64encode(open(sys.argv[1], 'rb').read()).decode())"
+
+
+@contextlib.contextmanager
+def captured(lab: Lab, host: str, device: str) -> Iterator[list[capture.Capture]]:
+    """Capture on a host while the block runs; the list holds the capture afterwards."""
+    path = f"/tmp/{device}.pcap"
+    found: list[capture.Capture] = []
+    with lab.background(host, "tcpdump", "-Z", "root", "-U", "-n", "-i", device, "-w", path, user="root") as process:
+        assert process.stderr is not None
+        eventually(lambda: "listening on" in process.stderr.readline(), within_s=5, what="tcpdump to listen")
+        yield found
+        # What was sent is in the file once a packet sent after it is.
+        eventually(lambda: _size(lab, host, path) > 24, within_s=5, what="packets to arrive in the file")
+        size = -1
+        while size != (size := _size(lab, host, path)):
+            lab.order()
+    found.append(capture.read(base64.b64decode(lab.python(host, READ, path, user="root").stdout)))
+
+
+def _size(lab: Lab, host: str, path: str) -> int:
+    return int(lab.run(host, "stat", "-c", "%s", path, user="root").stdout or 0)
+
+
+def test_01_the_card_number_is_nowhere_on_the_wire_and_all_of_it_is_tls_1_3(lab: Lab) -> None:
+    with captured(lab, "payment-1", "eth0") as found:
+        for _ in range(4):
+            assert lab.order().status == 201
+        lab.driver.unit("payment-1", "sidecar", "kill")  # so that handshakes of both directions are in the capture
+        eventually(
+            lambda: "payment-1" in {lab.order().json.get("charge", {}).get("served_by") for _ in range(2)},
+            within_s=20,
+            what="payment-1 to serve again",
+        )
+    (wire,) = found
+    needle = CARD.encode()
+    assert needle not in wire.raw
+    assert needle.replace(b"-", b"") not in wire.raw
+    assert base64.b64encode(needle)[:-4] not in wire.raw
+    assert not [stream for stream in wire.streams.values() if needle in stream]
+
+    address = socket.inet_aton(lab.driver.address_of("payment-1"))
+    hellos: set[int] = set()
+    looked_at = 0
+    for (source, source_port, target, target_port), stream in wire.streams.items():
+        assert address in (source, target)
+        for _ in capture.tls_records(stream) if _starts_a_record(stream) else ():
+            pass
+        if {source_port, target_port} & CONTROL_PORTS and not _starts_a_record(stream):
+            continue  # a stream to the control plane that was open before the capture began
+        looked_at += 1
+        with contextlib.suppress(ValueError):
+            kind, versions = capture.hello_versions(stream)
+            assert versions == {TLS_1_3}, f"hello {kind} offers {versions}"
+            hellos.add(kind)
+    assert looked_at
+    assert hellos == {capture.CLIENT_HELLO, capture.SERVER_HELLO}, "handshakes were in the capture"
+
+
+def test_02_the_same_search_finds_the_card_where_it_may_be(lab: Lab) -> None:
+    """The proof that test 1 could fail: on the loopback, behind the sidecar, the number is in plain sight."""
+    with captured(lab, "payment-1", "lo") as found:
+        for _ in range(4):
+            assert lab.order().status == 201
+    (loopback,) = found
+    assert CARD.encode() in loopback.raw
+
+
+def test_03_plaintext_to_a_mesh_port_gets_nothing(lab: Lab) -> None:
+    script = (
+        "import socket, sys\n"
+        "s = socket.create_connection((sys.argv[1], 8080), 5)\n"
+        "s.sendall(b'GET /charges HTTP/1.1\\r\\nhost: payment-service\\r\\n\\r\\n')\n"
+        "s.settimeout(5)\n"
+        "try: data = s.recv(4096)\n"
+        "except ConnectionError: data = b''\n"
+        "print(b'HTTP' in data or b'[' in data)\n"
+    )
+    before = lab.accepted("payment-1")
+    done = lab.python("stranger-1", script, lab.driver.address_of("payment-1"))
+    assert done.stdout.strip() == "False", done
+    assert lab.accepted("payment-1") == before
+
+
+def _starts_a_record(stream: bytes) -> bool:
+    return len(stream) > 5 and stream[0] in (20, 21, 22, 23) and stream[1] == 3
