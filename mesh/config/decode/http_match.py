@@ -38,7 +38,7 @@ def decode_http_match(node: ObjectNode, report: Report, not_implemented: tuple[s
     headers = tuple(decode_header_match(header, report) for header in fields.blocks("Header"))
     methods = read_methods(fields)
     fields.finish(not_implemented)
-    if not (given or headers or methods):
+    if not (given or fields.has("Header") or fields.has("Methods")):
         right = f'{", ".join(PATHS)}, Header or Methods; for everything: PathPrefix = "/"'
         report.add("an HTTP match says nothing", node.at, right)
     return HttpMatch(exact, prefix, regex, headers, methods)
