@@ -1,4 +1,4 @@
-"""Reads a packet capture: classic pcap, Ethernet or Linux cooked, IPv4 and IPv6, TCP streams put together by sequence."""
+"""Reads a packet capture: classic pcap, Ethernet or Linux cooked, IPv4 and IPv6; puts TCP streams together."""
 
 from __future__ import annotations
 

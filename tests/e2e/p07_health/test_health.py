@@ -1,4 +1,4 @@
-"""Promise 7: an instance that fails its check leaves every proxy within its interval plus one second, and comes back."""
+"""Promise 7: an instance that fails its check leaves every proxy within interval plus one second, and comes back."""
 
 from __future__ import annotations
 
