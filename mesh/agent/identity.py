@@ -91,7 +91,7 @@ class IdentityKeeper:
             self.schedule.failed(now=self._clock.utcnow())
             log.warning("no certificate", extra={"reason": self.last_error, "state": self.schedule.state})
             return
-        self.schedule.issued(identity.svid.not_before, identity.svid.not_after)
+        self.schedule.issued(identity.svid.not_after, now=self._clock.utcnow())
         self._metrics.counter("mesh_svid_renewals_total", "issued").value += 1
         self._metrics.gauge("mesh_svid_not_after_seconds").value = identity.svid.not_after.timestamp()
         self._identity.set(identity)

@@ -64,12 +64,16 @@ class RenewalSchedule:
         self._failures = 0
         self._not_after: datetime | None = None
 
-    def issued(self, not_before: datetime, not_after: datetime) -> None:
-        """Note a new certificate: the next one is due at half of its life."""
+    def issued(self, not_after: datetime, *, now: datetime) -> None:
+        """Note a new certificate: the next one is due at half of the life that is left to it.
+
+        Counted from now and not from the certificate's own beginning, which lies a minute back so that clocks may
+        differ: a life of seconds would be over its half before it began.
+        """
         self._move(Event.ISSUED)
         self._failures = 0
         self._not_after = not_after
-        self.next_at = renew_at(not_before, not_after, self._rng)
+        self.next_at = renew_at(now, not_after, self._rng)
 
     def failed(self, *, now: datetime) -> None:
         """Note an attempt that came to nothing: the next one follows after a jittered backoff."""
