@@ -35,11 +35,11 @@ class FieldBlock(NamedTuple):
     by_name: FieldIndex  # lower-case name -> all values in order
 
 
-def parse_fields(raw: bytes, start: int, *, limits: HttpLimits, status: int = 400) -> FieldBlock:
-    """Check and split the field lines from `start` to the end of `raw`, empty line included.
+def parse_fields(text: str, start: int, *, limits: HttpLimits, status: int = 400) -> FieldBlock:
+    """Check and split the field lines from `start` to the end of `text`, empty line included.
 
     Args:
-        raw: a head that ends in CRLF CRLF (a block without any field: in the CRLF at `start`).
+        text: a head as latin-1, which ends in CRLF CRLF (a block without any field: in the CRLF at `start`).
         start: where the first field line begins.
         limits: max_fields is applied.
         status: of the error; 400 for a request, 502 for a response.
@@ -47,9 +47,9 @@ def parse_fields(raw: bytes, start: int, *, limits: HttpLimits, status: int = 40
     Raises:
         RemoteProtocolError: the block breaks RFC 9112 section 5 (the reason says where), or 431 for too many fields.
     """
-    if FIELD_BLOCK.fullmatch(raw, start) is None:
-        raise RemoteProtocolError(explain_block(raw[start:]), status=status)
-    block = raw[start:-2].decode("latin-1")
+    if FIELD_BLOCK.fullmatch(text, start) is None:
+        raise RemoteProtocolError(explain_block(text[start:].encode("latin-1")), status=status)
+    block = text[start:-2]
     fields = _SPLIT.findall(block)
     if len(fields) > limits.max_fields:
         reason = f"reading a head: {len(fields)} fields, at most {limits.max_fields} are allowed"

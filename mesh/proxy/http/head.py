@@ -13,7 +13,7 @@ from mesh.base.errors import RemoteProtocolError
 from mesh.proxy.http.authority import Authority, parse_authority
 from mesh.proxy.http.fields import FieldBlock, FieldIndex, nominated_names, parse_fields
 from mesh.proxy.http.framing import CHUNKED, NO_BODY, BodyKind, Framing
-from mesh.proxy.http.grammar import CONTENT_LENGTH, PATH_CHARS, QUERY_CHARS, STRAY_CONTROL, TOKEN_CHARS
+from mesh.proxy.http.grammar import CONTENT_LENGTH, NAME_CHARS, PATH_CHARS, QUERY_CHARS, STRAY_CONTROL, TOKEN
 from mesh.proxy.http.limits import DEFAULT_LIMITS, HttpLimits
 from mesh.proxy.http.path import normalise_path
 from mesh.proxy.http.trusted import FRAMING_ALIASES
@@ -27,8 +27,8 @@ METHODS = frozenset(
 )
 
 _REQUEST_LINE = re.compile(
-    rb"([%b]++) (?:[Hh][Tt][Tt][Pp]://([^\x00-\x20/?#\x7f-\xff]*+))?(/[%b]*+)?(\*)?(?:\?([%b]*+))? HTTP/1\.([01])\r\n"
-    % (TOKEN_CHARS, PATH_CHARS, QUERY_CHARS)
+    rf"([{NAME_CHARS}]++) ((?:[Hh][Tt][Tt][Pp]://([^\x00-\x20/?#\x7f-\xff]*+))?(/[{PATH_CHARS}]*+)?(\*)?"
+    rf"(?:\?([{QUERY_CHARS}]*+))?) HTTP/1\.([01])\r\n"
 )
 
 
@@ -111,51 +111,46 @@ def parse_request_head(raw: bytes, *, limits: HttpLimits = DEFAULT_LIMITS) -> Re
         RemoteProtocolError: with the status that answers it: 400, 403 (CONNECT), 414, 417, 431, 501 or 505. The
             connection must be closed after the answer and nothing after the head may be read.
     """
-    line = _REQUEST_LINE.match(raw)
+    text = raw.decode("latin-1")
+    line = _REQUEST_LINE.match(text)
     if line is None:
         _refuse_line(raw)
-    fields = parse_fields(raw, line.end(), limits=limits)
-    method_raw, absolute, path_raw, asterisk, query_raw, minor = line.groups()
-    method = method_raw.decode("ascii")
-    target = raw[line.end(1) + 1 : line.end() - 11].decode("ascii")
+    fields = parse_fields(text, line.end(), limits=limits)
+    method, target, absolute, raw_path, asterisk, query, minor = line.groups()
     if method not in METHODS:
         _refuse_method(method)
     if len(target) > limits.max_target_bytes:
         raise RemoteProtocolError(f"reading a request line: target over {limits.max_target_bytes} bytes", status=414)
-    index = fields.by_name
-    host = index.get("host")
+    by_name = fields.by_name
+    host = by_name.get("host")
     if host is None or len(host) != 1:
         _refuse(f"{len(host or ())} Host fields, a request has exactly one")
     authority = parse_authority(host[0])
     if absolute is not None:
-        authority = parse_authority(absolute.decode("ascii"))
-    path = _path_of(method, absolute, path_raw, asterisk, query_raw)
-    minor_version = 1 if minor == b"1" else 0
-    if not FRAMING_ALIASES.isdisjoint(index):
+        authority = parse_authority(absolute)
+    if not FRAMING_ALIASES.isdisjoint(by_name):
         _refuse("a field name with underscores that stands for a framing field")
-    body = _framing_of(index, method, minor_version)
-    nominated = nominated_names(index)
-    keep_alive = "close" not in nominated and (minor_version == 1 or "keep-alive" in nominated)
+    minor_version = 1 if minor == "1" else 0
+    body = _framing_of(by_name, method, minor_version)
+    nominated = nominated_names(by_name)
     return RequestHead(
         method,
         target,
-        path,
-        query_raw.decode("ascii") if query_raw is not None else None,
+        _path_of(method, absolute, raw_path, asterisk, query),
+        query,
         authority,
         absolute is not None,
         minor_version,
         fields,
         body,
-        keep_alive,
+        "close" not in nominated and (minor_version == 1 or "keep-alive" in nominated),
         nominated,
-        _expects_continue(index, minor_version, body),
-        index["upgrade"][0].lower() if "upgrade" in index else None,
+        _expects_continue(by_name, minor_version, body),
+        by_name["upgrade"][0].lower() if "upgrade" in by_name else None,
     )
 
 
-def _path_of(
-    method: str, absolute: bytes | None, path: bytes | None, asterisk: bytes | None, query: bytes | None
-) -> str:
+def _path_of(method: str, absolute: str | None, path: str | None, asterisk: str | None, query: str | None) -> str:
     if asterisk is not None:
         if path is not None or query is not None or absolute is not None or method != "OPTIONS":
             _refuse("the target * is for OPTIONS and stands alone")
@@ -164,13 +159,13 @@ def _path_of(
         if absolute is None:
             _refuse("the target is none of origin form, absolute form and *")
         return "*" if method == "OPTIONS" and query is None else "/"  # RFC 9112 section 3.2.4
-    return normalise_path(path.decode("ascii"))
+    return normalise_path(path)
 
 
-def _framing_of(index: FieldIndex, method: str, minor_version: int) -> Framing:
+def _framing_of(by_name: FieldIndex, method: str, minor_version: int) -> Framing:
     """Decide what ends the body (RFC 9112 section 6.3), refusing everything that has two readings."""
-    codings = index.get("transfer-encoding")
-    lengths = index.get("content-length")
+    codings = by_name.get("transfer-encoding")
+    lengths = by_name.get("content-length")
     if codings is not None:
         if lengths is not None:
             _refuse("both Content-Length and Transfer-Encoding (CL.TE), a message has one of them")
@@ -195,8 +190,8 @@ def _framing_of(index: FieldIndex, method: str, minor_version: int) -> Framing:
     return body
 
 
-def _expects_continue(index: FieldIndex, minor_version: int, body: Framing) -> bool:
-    values = index.get("expect")
+def _expects_continue(by_name: FieldIndex, minor_version: int, body: Framing) -> bool:
+    values = by_name.get("expect")
     if values is None or minor_version == 0:
         return False
     if len(values) != 1 or values[0].lower() != "100-continue":
@@ -231,7 +226,7 @@ def _refuse_line(raw: bytes) -> NoReturn:
         _refuse("the version is not HTTP/, a digit, a dot and a digit")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
         _refuse("only HTTP/1.1 and HTTP/1.0 are spoken", status=505)
-    if re.fullmatch(rb"[%b]++" % TOKEN_CHARS, method) is None:
+    if TOKEN.fullmatch(method) is None:
         _refuse("the method is not a token")
     if method == b"CONNECT":
         _refuse_method("CONNECT")

@@ -15,7 +15,7 @@ from mesh.proxy.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, BodyKind, Fra
 from mesh.proxy.http.grammar import CONTENT_LENGTH, VALUE_CHARS
 from mesh.proxy.http.limits import DEFAULT_LIMITS, HttpLimits
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([%b]*+))?\r\n" % VALUE_CHARS)
+_STATUS_LINE = re.compile(rf"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([{VALUE_CHARS}]*+))?\r\n")
 
 
 class ResponseHead(NamedTuple):
@@ -61,22 +61,23 @@ def parse_response_head(raw: bytes, *, method: str, limits: HttpLimits = DEFAULT
     Raises:
         RemoteProtocolError: always 502. Close the upstream connection; read nothing after the head.
     """
-    line = _STATUS_LINE.match(raw)
+    text = raw.decode("latin-1")
+    line = _STATUS_LINE.match(text)
     if line is None:
         _refuse("the status line is not HTTP/1.1 or HTTP/1.0, three digits from 100 to 599, and a reason")
-    minor, status_raw, reason = line.groups()
-    fields = parse_fields(raw, line.end(), limits=limits, status=502)
-    status = int(status_raw)
+    minor, status_text, reason = line.groups()
+    fields = parse_fields(text, line.end(), limits=limits, status=502)
+    status = int(status_text)
     if status == 101:
         _refuse("101 was not asked for, no upgrade is ever passed on")
-    minor_version = 1 if minor == b"1" else 0
-    index = fields.by_name
-    body = _framing_of(index, status, method, minor_version)
-    nominated = nominated_names(index, status=502)
+    minor_version = 1 if minor == "1" else 0
+    by_name = fields.by_name
+    body = _framing_of(by_name, status, method, minor_version)
+    nominated = nominated_names(by_name, status=502)
     keep_alive = "close" not in nominated and (minor_version == 1 or "keep-alive" in nominated)
     return ResponseHead(
         status,
-        (reason or b"").decode("latin-1"),
+        reason or "",
         minor_version,
         fields,
         body,
@@ -85,10 +86,10 @@ def parse_response_head(raw: bytes, *, method: str, limits: HttpLimits = DEFAULT
     )
 
 
-def _framing_of(index: FieldIndex, status: int, method: str, minor_version: int) -> Framing:
+def _framing_of(by_name: FieldIndex, status: int, method: str, minor_version: int) -> Framing:
     """Decide what ends the body (RFC 9112 section 6.3), after refusing what has two readings."""
-    codings = index.get("transfer-encoding")
-    lengths = index.get("content-length")
+    codings = by_name.get("transfer-encoding")
+    lengths = by_name.get("content-length")
     if codings is not None:
         if lengths is not None:
             _refuse("both Content-Length and Transfer-Encoding")

@@ -35,13 +35,13 @@ def tolerant_framing(by_name: fields.FieldIndex, method: str, minor_version: int
     return NO_BODY
 
 
-ANY_LINE = re.compile(rb"(?s).*?\r\n")
-ANY_BLOCK = re.compile(rb"(?s).*")
+ANY_BLOCK = re.compile(r"(?s).*")
+ANY_TRAILER = re.compile(rb"(?s).*")
 ANY_FIELDS = re.compile(r"(?s)([^:]*?)[ \t]*:[ \t]*(.*?)\r\n")
 NO_MATCH = re.compile(rb"(?!)")
 TOLERANT_LINE = re.compile(
-    rb"[ ]*+([^ \t\x80-\xff]++)[ \t]+(?:[a-zA-Z]+://([^/?]*))?(/[^?\r\n\x80-\xff]*?)?(\*)?(?:\?([^\r\n\x80-\xff]*?))?"
-    rb"(?:[ \t]+[Hh][Tt][Tt][Pp]S?[/ ]?[0-9.,]*(1|2|0|9)[^\r\n]*)\r\n"
+    r"[ ]*+([^ \t]++)[ \t]+((?:[a-zA-Z]+://([^/?]*))?(/[^?\r\n]*?)?(\*)?(?:\?([^\r\n]*?))?)"
+    r"(?:[ \t]+[Hh][Tt][Tt][Pp]S?[/ ]?[0-9.,]*(1|2|0|9)[^\r\n]*)\r\n"
 )
 TOLERANT_CHUNK = re.compile(rb"(?s)[ \t]*(?:0x)?\+?([0-9A-Fa-f]+)([ \t]*[^0-9A-Fa-f].*)?")
 
@@ -91,7 +91,7 @@ OFF: dict[str, Patches] = {
     "chunk extensions": [(chunked, "CHUNK_LINE", TOLERANT_CHUNK), (chunked, "STRAY_CONTROL", NO_MATCH)],
     "chunk ends": [(chunked, "_STEPS", {**chunked._STEPS, chunked._State.DATA_END: _any_line_end})],
     "trailers": [
-        (chunked, "FIELD_LINE", ANY_BLOCK),
+        (chunked, "FIELD_LINE", ANY_TRAILER),
         (chunked, "STRAY_CONTROL", NO_MATCH),
         (chunked, "_NEVER_TRAILERS", frozenset()),
     ],
