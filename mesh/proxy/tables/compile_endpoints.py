@@ -17,7 +17,7 @@ UNDERSTOOD = {
     "envoy.config.endpoint.v3.LocalityLbEndpoints": fields("locality lb_endpoints"),
     "envoy.config.endpoint.v3.LbEndpoint": fields("endpoint health_status metadata load_balancing_weight"),
     "envoy.config.endpoint.v3.Endpoint": fields("address"),
-    "envoy.config.core.v3.Locality": fields("region zone sub_zone"),
+    "envoy.config.core.v3.Locality": fields("zone"),
     "envoy.config.core.v3.Metadata": fields("filter_metadata"),
     "envoy.config.core.v3.Address": fields("socket_address"),
     "envoy.config.core.v3.SocketAddress": fields("protocol address port_value"),

@@ -29,12 +29,10 @@ UNDERSTOOD = {
     _TLS + "CertificateValidationContext": fields("match_typed_subject_alt_names"),
     _TLS + "SubjectAltNameMatcher": fields("san_type matcher"),
     "envoy.type.matcher.v3.StringMatcher": fields("exact prefix suffix contains safe_regex ignore_case"),
-    "envoy.config.core.v3.ConfigSource": fields("api_config_source ads resource_api_version initial_fetch_timeout"),
+    "envoy.config.core.v3.ConfigSource": fields("api_config_source ads resource_api_version"),
     "envoy.config.core.v3.AggregatedConfigSource": fields(""),
-    "envoy.config.core.v3.ApiConfigSource": fields(
-        "api_type transport_api_version grpc_services set_node_on_first_message_only"
-    ),
-    "envoy.config.core.v3.GrpcService": fields("envoy_grpc timeout"),
+    "envoy.config.core.v3.ApiConfigSource": fields("api_type transport_api_version grpc_services"),
+    "envoy.config.core.v3.GrpcService": fields("envoy_grpc"),
     "envoy.config.core.v3.GrpcService.EnvoyGrpc": fields("cluster_name"),
 }
 

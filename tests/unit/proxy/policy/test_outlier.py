@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.base.errors import LocalProtocolError
@@ -174,6 +174,7 @@ STEPS = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(STEPS, max_size=60), st.integers(0, 100), st.integers(1, 3))
 def test_whatever_happens_the_cap_holds_and_the_counts_agree(
     steps: list[tuple[str, int, int]], percent: int, threshold: int

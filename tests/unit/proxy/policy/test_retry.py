@@ -6,7 +6,7 @@ import math
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.base.errors import LocalProtocolError
@@ -230,6 +230,7 @@ def test_every_retried_failure_names_known_tokens_only() -> None:
 OUTCOMES = st.one_of(st.sampled_from(list(Failure)), st.integers(100, 599).map(answer))
 
 
+@settings(max_examples=40)
 @given(st.sets(st.sampled_from(sorted(KNOWN_TOKENS))), st.integers(0, 4), st.lists(OUTCOMES, max_size=8), st.integers())
 def test_any_run_ends_within_its_limits(tokens: set[str], retries: int, outcomes: list[Outcome], seed: int) -> None:
     one = RetryPolicy(retry_on=frozenset(tokens), num_retries=retries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.base.errors import LocalProtocolError
@@ -16,6 +16,7 @@ STEPS = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(STEPS, max_size=50), st.integers(1, 16))
 def test_each_timer_fires_once_never_early_and_at_most_one_tick_late(steps: list[tuple[str, int]], slots: int) -> None:
     wheel: TimerWheel[int] = TimerWheel(now=0.0, tick_s=0.25, slots=slots)

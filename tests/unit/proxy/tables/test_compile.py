@@ -1,0 +1,192 @@
+"""What the control plane builds is taken without a NACK, incrementally, and all or nothing."""
+
+from __future__ import annotations
+
+import pytest
+from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
+
+from mesh.proxy.tables.compile import Compiler, HeldResources, compile_tables
+from mesh.proxy.tables.model import EMPTY, HttpChain, ProxyTables, RequestView, TcpChain, Verdict
+from mesh.proxy.tables.nack import ConfigNack
+from mesh.xds.build.resources import build_resources
+from mesh.xds.snapshot import ProxySnapshot
+from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+from tests.fakes.sample_mesh import ACCESS_LOG, LEDGER, ORDER, PAYMENT, spiffe_id
+from tests.fakes.xds import HeldResource, pack
+
+
+def held_by(snapshot: ProxySnapshot) -> dict[str, dict[str, HeldResource]]:
+    built = build_resources(snapshot, ACCESS_LOG)
+    return {
+        url: {name: HeldResource(one.version, one.body) for name, one in resources.items()}
+        for url, resources in built.items()
+    }
+
+
+@pytest.mark.parametrize("snapshot", [ORDER, PAYMENT, LEDGER], ids=lambda one: one.node_id)
+def test_what_the_control_plane_builds_is_taken_whole(snapshot: ProxySnapshot) -> None:
+    compiler = Compiler()
+    tables = compiler.apply(held_by(snapshot))
+    assert compiler.warming == ()
+    assert set(tables.listeners) == {"outbound", "inbound"}
+    assert {"local_app", "self_probe", *(upstream.name for upstream in snapshot.upstreams)} == set(tables.clusters)
+
+
+def payment_tables() -> ProxyTables:
+    return compile_tables(held_by(PAYMENT))
+
+
+def test_a_cluster_has_its_endpoints_with_host_datacenter_weight_and_health() -> None:
+    cluster = payment_tables().clusters["payment-service"]
+    found = [(one.key, one.host, one.datacenter, one.weight, one.is_healthy) for one in cluster.endpoints]
+    assert found == [
+        (("10.77.1.13", 8080), "payment-1", "east", 1, True),
+        (("10.77.1.14", 8080), "payment-2", "east", 1, False),
+        (("10.77.2.13", 8080), "payment-3", "west", 2, True),
+    ]
+    assert cluster.tls is not None
+    assert cluster.tls.expected_ids == {spiffe_id("payment-service")}
+    assert cluster.limits.max_connections == 100
+    assert cluster.outlier is not None
+    assert (cluster.outlier.consecutive_5xx, cluster.outlier.max_ejection_percent) == (3, 50)
+
+
+def test_the_application_is_dialled_from_the_delivery_address() -> None:
+    local = payment_tables().clusters["local_app"]
+    assert (local.endpoints[0].key, local.source_address, local.tls) == (("127.0.0.1", 8080), "127.0.0.6", None)
+
+
+def test_outbound_chains_are_found_by_virtual_address_and_anything_else_is_closed() -> None:
+    outbound = payment_tables().listeners["outbound"]
+    http, tcp = outbound.find("240.0.0.2", 80), outbound.find("240.0.0.3", 9000)
+    assert http is not None
+    assert tcp is not None
+    assert isinstance(http.app, HttpChain)
+    assert http.app.routes.find(RequestView("GET", "/", "payment-service", {})) is not None
+    assert isinstance(tcp.app, TcpChain)
+    assert tcp.app.cluster == "ledger-service"
+    assert outbound.find("93.184.216.34", 80) is None
+
+
+def test_the_inbound_chain_knows_who_may_come_in() -> None:
+    chain = payment_tables().listeners["inbound"].find("10.77.1.13", 8080)
+    assert chain is not None
+    assert chain.tls is not None
+    assert chain.tls.expected_prefix == "spiffe://dominos.internal/"
+    assert chain.max_connections == 50
+    assert isinstance(chain.app, HttpChain)
+    assert chain.app.local_reply_headers == {"UF": (("x-mesh-undelivered", "connect-failure"),)}
+    assert chain.app.is_forwarding_client_identity
+    assert chain.app.access_log is not None
+    assert chain.app.access_log.path == ACCESS_LOG
+    assert chain.app.authorizer is not None
+    view = RequestView("POST", "/charge", "payment-service", {}, spiffe_id("order-service"))
+    decision = chain.app.authorizer.decide(view)
+    assert (decision.verdict, decision.rule) == (
+        Verdict.ALLOW,
+        "intentions/payment-service#1:order-service/permission 2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "retried", "route"),
+    [
+        pytest.param("GET", {}, True, "payment-service/default/safe", id="a GET may be repeated"),
+        pytest.param("POST", {}, False, "payment-service/default/once", id="a POST may not"),
+        pytest.param(
+            "POST", {"idempotency-key": ("k",)}, True, "payment-service/default/keyed", id="a POST with a key may"
+        ),
+    ],
+)
+def test_how_hard_a_request_is_tried(
+    method: str, headers: dict[str, tuple[str, ...]], retried: bool, route: str
+) -> None:
+    chain = payment_tables().listeners["outbound"].find("240.0.0.2", 80)
+    assert chain is not None
+    assert isinstance(chain.app, HttpChain)
+    found = chain.app.routes.find(RequestView(method, "/", "payment-service:8080", headers))
+    assert found is not None
+    assert found.name == route
+    assert found.is_counting_attempts
+    assert ("reset" in found.action.retry.retry_on) is retried
+
+
+# ---------------------------------------------------------------------------------------- incremental
+
+
+def without(held: HeldResources, url: str, name: str) -> dict[str, dict[str, HeldResource]]:
+    return {
+        kind: {key: one for key, one in resources.items() if (kind, key) != (url, name)}
+        for kind, resources in held.items()
+    }
+
+
+def test_what_did_not_change_is_the_same_object() -> None:
+    compiler = Compiler()
+    before = compiler.apply(held_by(PAYMENT))
+    after = compiler.apply(held_by(PAYMENT))
+    assert after.index == before.index + 1
+    assert all(after.clusters[name] is before.clusters[name] for name in before.clusters)
+    assert all(after.listeners[name] is before.listeners[name] for name in before.listeners)
+
+
+def test_a_change_of_endpoints_touches_its_cluster_and_nothing_else() -> None:
+    compiler = Compiler()
+    held = held_by(PAYMENT)
+    before = compiler.apply(held)
+    held[ENDPOINTS]["payment-service"] = HeldResource("another version", held[ENDPOINTS]["payment-service"].body)
+    after = compiler.apply(held)
+    changed = {name for name in before.clusters if after.clusters[name] is not before.clusters[name]}
+    assert changed == {"payment-service"}
+    assert after.listeners["outbound"] is before.listeners["outbound"]
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "waiting"),
+    [
+        pytest.param(
+            ENDPOINTS, "payment-service", "cluster payment-service waits for the endpoints payment-service", id="EDS"
+        ),
+        pytest.param(ROUTES, "payment-service", "listener outbound waits for the routes payment-service", id="RDS"),
+    ],
+)
+def test_what_is_not_complete_is_warming_and_the_old_one_stays(url: str, name: str, waiting: str) -> None:
+    held = held_by(PAYMENT)
+    fresh = Compiler()
+    tables = fresh.apply(without(held, url, name))
+    assert fresh.warming == (waiting,)
+    assert "payment-service" not in tables.clusters or "outbound" not in tables.listeners
+    compiler = Compiler()
+    before = compiler.apply(held)
+    after = compiler.apply(without(held, url, name))
+    assert after.clusters["payment-service"] is before.clusters["payment-service"]
+    assert after.listeners["outbound"] is before.listeners["outbound"]
+    assert compiler.apply(held) is compiler.tables
+    assert compiler.warming == ()
+
+
+@pytest.mark.parametrize(("url", "name"), [(CLUSTER, "payment-service"), (LISTENER, "inbound")])
+def test_what_is_removed_is_gone(url: str, name: str) -> None:
+    compiler = Compiler()
+    held = held_by(PAYMENT)
+    compiler.apply(held)
+    tables = compiler.apply(without(held, url, name))
+    assert name not in (tables.clusters if url == CLUSTER else tables.listeners)
+
+
+def test_a_refused_resource_changes_nothing() -> None:
+    compiler = Compiler()
+    held = held_by(PAYMENT)
+    before = compiler.apply(held)
+    bad = ClusterMessage(name="bad", dns_refresh_rate={"seconds": 1})
+    broken = without(held, ENDPOINTS, "payment-service")
+    broken[CLUSTER] = {**broken[CLUSTER], "bad": HeldResource("1", pack(bad))}
+    with pytest.raises(ConfigNack, match="bad: dns_refresh_rate: this field is not implemented by this proxy"):
+        compiler.apply(broken)
+    assert compiler.tables is before
+    assert compiler.apply(held).clusters["payment-service"] is before.clusters["payment-service"]
+
+
+def test_nothing_held_is_an_empty_table() -> None:
+    tables = compile_tables({})
+    assert (dict(tables.clusters), dict(tables.listeners), tables.index) == ({}, {}, EMPTY.index + 1)
