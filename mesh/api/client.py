@@ -125,20 +125,22 @@ class MeshClient:
         return await self._call("POST", "/v1/tokens", body=json.dumps(body))
 
     async def status(self) -> Json:
-        """Return whether the control plane is ready, and its index."""
-        return await self._call("GET", "/v1/status")
+        """Return whether the control plane is ready, and its index; one that is not ready answers too."""
+        return await self._call("GET", "/v1/status", accepted=503)
 
     async def metrics(self) -> str:
         """Return the control plane's metrics, as Prometheus text."""
         return (await self._send("GET", "/metrics"))[1]
 
-    async def _call(self, method: str, path: str, *, params: Any = None, body: str | None = None) -> Json:
+    async def _call(
+        self, method: str, path: str, *, params: Any = None, body: str | None = None, accepted: int = 200
+    ) -> Json:
         status, text = await self._send(method, path, params=params, body=body)
         try:
             answer = json.loads(text)
         except ValueError:
             raise ApiError("protocol", status, f"calling {path}: the answer is not JSON (status {status})") from None
-        if status >= 400:
+        if status >= 400 and status != accepted:
             raise error_of(status, answer.get("error", {}))
         return dict(answer)
 

@@ -1,0 +1,80 @@
+"""What every verb that talks to the control plane shares: where it is, who we are, how to print the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mesh.base.errors import ConfigError, Position
+
+T = TypeVar("T")
+DEFAULT_ADDRESS = "unix:///run/mesh/control-plane.sock"
+
+output_option = click.option(
+    "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
+
+
+def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--address`, `--token-file` and `--output` to a verb."""
+    for option in (
+        output_option,
+        click.option(
+            "--token-file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar="MESH_TOKEN_FILE",
+            help="File with the management token, for an address on TCP. [env: MESH_TOKEN_FILE]",
+        ),
+        click.option(
+            "--address",
+            envvar="MESH_ADDRESS",
+            default=DEFAULT_ADDRESS,
+            show_default=True,
+            help="Control plane: unix:///path or http://host:port. [env: MESH_ADDRESS]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def call(address: str, token_file: Path | None, ask: Callable[[Any], Awaitable[T]]) -> T:
+    """Open a client, ask one thing, close it.
+
+    Raises:
+        UnreachableError: nobody answers.
+        MeshError: the control plane refused.
+    """
+    from mesh.api.client import MeshClient
+
+    token = _read(token_file).strip() if token_file else ""
+
+    async def talk() -> T:
+        async with MeshClient(address, token=token) as client:
+            return await ask(client)
+
+    return asyncio.run(talk())
+
+
+def read_text(path: str) -> str:
+    """Read a file, or stdin for `-`.
+
+    Raises:
+        ConfigError: it cannot be read, or is not UTF-8.
+    """
+    if path == "-":
+        return sys.stdin.read()
+    return _read(Path(path))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"reading the file: {error.strerror}", Position(str(path))) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"reading the file: not UTF-8: {error.reason}", Position(str(path))) from error
