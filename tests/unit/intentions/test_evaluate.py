@@ -66,6 +66,7 @@ def test_a_caller_whom_no_row_names_is_denied() -> None:
     assert "no row of payment-service names stranger" in decision.reason
 
 
+@pytest.mark.slow
 @given(entries(), callers, requests, st.sampled_from(list(Protocol)))
 def test_consuls_reading_and_ours_agree_on_every_accepted_entry(
     entry: ServiceIntentions, source: str, request_: Request, protocol: Protocol

@@ -57,11 +57,13 @@ def test_consul_mode_softens_errors() -> None:
     assert {remark.level for remark in remarks} == {Level.WARNING}
 
 
+@pytest.mark.slow
 @given(entries())
 def test_an_accepted_entry_is_in_order(entry: ServiceIntentions) -> None:
     assert not {"L1", "L2", "L3"} & {remark.code for remark in lint(entry, protocol=Protocol.HTTP)}
 
 
+@pytest.mark.slow
 @given(http_matches, http_matches, requests)
 def test_what_covers_takes_whatever_the_other_takes(broad: HttpMatch, narrow: HttpMatch, request_: Request) -> None:
     if covers(broad, narrow) and matches(narrow, request_):

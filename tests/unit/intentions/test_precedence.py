@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def test_nobody_wrote_any() -> None:
     assert in_force("payment-service", None, None) is None
 
 
+@pytest.mark.slow
 @given(st.none() | entries(), st.none() | entries("*"), callers, requests)
 def test_the_row_of_highest_precedence_rules(
     exact: ServiceIntentions | None, general: ServiceIntentions | None, source: str, request_: Request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def test_nobody_wrote_any() -> None:
     assert not allows((), "order-service", Request())
 
 
+@pytest.mark.slow
 @given(entries(), callers, st.none() | requests, st.sampled_from(list(Protocol)))
 def test_rows_say_what_decide_says(
     entry: ServiceIntentions, source: str, request_: Request | None, protocol: Protocol
