@@ -61,7 +61,6 @@ def files_of(topology: Topology, host: HostSpec, service_hcl: str = "") -> dict[
         files["/etc/mesh/control-plane.json"] = HostFile(_json(control_plane_config(topology, host)))
     if host.role is Role.SERVICE:
         files["/etc/mesh/agent.json"] = HostFile(_json(agent_config(topology, host)))
-        files["/etc/mesh/redirect.json"] = HostFile(_json(redirect_config(topology, host)))
         files["/etc/mesh/service.hcl"] = HostFile(service_hcl)
     return files
 
@@ -109,15 +108,6 @@ def agent_config(topology: Topology, host: HostSpec) -> dict[str, object]:
         "http": {"address": "0.0.0.0", "port": ports.AGENT_HTTP},  # noqa: S104 - health is for other hosts, too
         "sidecar_admin": {"address": "127.0.0.1", "port": ports.SIDECAR_ADMIN},
         "probe": {"address": ports.PROBE_VIP, "port": ports.PROBE, "uid": ports.UID_APP},
-    }
-
-
-def redirect_config(topology: Topology, host: HostSpec) -> dict[str, object]:
-    """Return what `mesh redirect apply --config` reads."""
-    return {
-        "host_address": host.address,
-        "control_plane_address": topology.control_plane.address,
-        "resolver": "127.0.0.1",
     }
 
 

@@ -14,7 +14,6 @@ from mesh.base import ports
 
 CONTROL_PLANE_CONFIG = "/etc/mesh/control-plane.json"
 AGENT_CONFIG = "/etc/mesh/agent.json"
-REDIRECT_CONFIG = "/etc/mesh/redirect.json"
 BOOTSTRAP = "/run/mesh/bootstrap.json"
 TOKEN = "/etc/mesh/join-token"  # noqa: S105 - a path, the token is in the file
 SERVICE_DIR = "/run/service"  # where the files of a service lie that is not part of the checkout
@@ -75,7 +74,7 @@ def _control_plane() -> Unit:
 def _redirect() -> Unit:
     return Unit(
         "redirect",
-        ("mesh", "redirect", "apply", "--config", REDIRECT_CONFIG),
+        ("mesh", "redirect", "apply", "--config", AGENT_CONFIG),
         uid=0,
         gid=0,
         entry="mesh.cli.main:main",

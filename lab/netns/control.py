@@ -56,12 +56,14 @@ def connect(path: str | Path, timeout_s: float) -> socket.socket:
 def stream(path: str | Path, order: dict[str, Any], *, timeout_s: float = ASK_TIMEOUT_S) -> Iterator[dict[str, Any]]:
     """Send an order and yield each line of the answer."""
     with connect(path, timeout_s) as client:
-        client.sendall(json.dumps(order).encode() + b"\n")
         try:
+            client.sendall(json.dumps(order).encode() + b"\n")
             for line in client.makefile("rb"):
                 yield json.loads(line)
         except TimeoutError:
             raise LabError(f"the lab did not answer within {timeout_s:g} s", exit_code=124) from None
+        except ConnectionError:
+            raise LabError("the lab ended while it was asked") from None
 
 
 def ask(path: str | Path, order: dict[str, Any], *, timeout_s: float = ASK_TIMEOUT_S) -> dict[str, Any]:
