@@ -10,7 +10,7 @@ import pytest
 from mesh.base.errors import IdentityError
 from mesh.ca.authority import make_root
 from mesh.spiffe.bundle import TrustBundle
-from tests.fakes.certificates import Forge
+from tests.fakes.forge import Forge
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DOMAIN = "dominos.internal"

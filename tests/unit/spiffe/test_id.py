@@ -79,6 +79,14 @@ def test_the_constructor_checks_too() -> None:
         SpiffeId("a", "b")
     with pytest.raises(IdentityError, match="more than a-z"):
         SpiffeId("A", "/b")
+    with pytest.raises(IdentityError, match="at most 2048"):
+        SpiffeId("a", "/" + "b" * 2038)
+
+
+def test_a_long_text_is_not_repeated_in_the_refusal() -> None:
+    with pytest.raises(IdentityError, match="10000 bytes, at most 2048") as refusal:
+        SpiffeId.parse("x" * 10_000)
+    assert len(str(refusal.value)) < 100
 
 
 def test_service_and_namespace() -> None:

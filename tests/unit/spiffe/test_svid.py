@@ -10,7 +10,8 @@ from cryptography.x509 import load_pem_x509_certificates
 
 from mesh.base.errors import IdentityError
 from mesh.spiffe.svid import X509Svid
-from tests.fakes.certificates import HOSTILE, ORDER, Forge
+from tests.fakes.certificates import HOSTILE
+from tests.fakes.forge import ORDER, Forge
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
