@@ -174,4 +174,4 @@ def _lines(fields: FieldBlock, drop: set[str]) -> str:
     # A dict keeps its order: without duplicates its keys are the lower-case names of the lines, one by one.
     names = by_name if len(by_name) == len(fields.fields) else [name.lower() for name, _ in fields.fields]
     lines = zip(names, fields.block.split("\r\n"), strict=False)  # the last piece is empty
-    return "".join([f"{line}\r\n" for name, line in lines if name not in drop])
+    return "\r\n".join([line for name, line in lines if name not in drop] + [""])
