@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import spiffe
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 
@@ -51,3 +52,12 @@ def test_what_is_no_svid_is_refused(forge: Forge) -> None:
         X509Svid.from_der(shown.chain_der, shown.private_key)
     with pytest.raises(IdentityError, match="no certificate"):
         X509Svid.from_der((), shown.private_key)
+
+
+def test_a_foreign_spiffe_client_reads_it(forge: Forge) -> None:
+    shown = forge.shown(forge.leaf())
+    svid = X509Svid.from_der(shown.chain_der, shown.private_key)
+    theirs = spiffe.X509Svid.parse_raw(svid.chain_der(), svid.key_der())
+    assert str(theirs.spiffe_id) == ORDER
+    bundle = spiffe.X509Bundle.parse_raw(spiffe.TrustDomain(forge.trust_domain), forge.bundle.to_der())
+    assert bundle.x509_authorities == set(forge.bundle.roots)
