@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
 from random import Random
 
 from mesh.base.errors import LocalProtocolError
@@ -82,7 +82,7 @@ RETRIED_BY: dict[Failure, frozenset[str]] = {
 }
 
 
-class State(Enum):
+class State(IntEnum):
     """Where one request stands between its tries."""
 
     WAITING = auto()
@@ -90,7 +90,7 @@ class State(Enum):
     DONE = auto()
 
 
-class Event(Enum):
+class Event(IntEnum):
     """What moves a request on."""
 
     TRY_BEGINS = auto()

@@ -8,6 +8,7 @@ Source: Envoy `route_components.proto` HeaderMatcher, `type/matcher/v3/string.pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from mesh.base.errors import ConfigError
 from mesh.base.regex import compile_regex
 from mesh.proxy.tables.model import RequestView
 from mesh.proxy.tables.nack import Place, fields
+
+_WORDS = re.compile(r"[A-Za-z0-9_-]+(\|[A-Za-z0-9_-]+)*", re.ASCII)
 
 Predicate = Callable[[RequestView], bool]
 StringPredicate = Callable[[str], bool]
@@ -31,6 +34,9 @@ UNDERSTOOD = {
 }
 
 
+_PSEUDO = (":method", ":path", ":authority", "host")  # not among the headers of a RequestView
+
+
 def always(_: RequestView) -> bool:
     """Match every request."""
     return True
@@ -42,10 +48,16 @@ def all_of(parts: list[Predicate]) -> Predicate:
         return always
     if len(parts) == 1:
         return parts[0]
+    if len(parts) == 2:  # a path and one header: most routes; twice as fast as the loop
+        first, second = parts
+        return lambda view: first(view) and second(view)
     frozen = tuple(parts)
 
     def matches_all(view: RequestView) -> bool:
-        return all(part(view) for part in frozen)
+        for part in frozen:  # noqa: SIM110  all() of a generator is slower, and this runs for every request
+            if not part(view):
+                return False
+        return True
 
     return matches_all
 
@@ -74,9 +86,13 @@ def not_(part: Predicate) -> Predicate:
 def regex_matcher(matcher: Any, at: Place) -> StringPredicate:
     """Compile a RegexMatcher; the whole string has to match, in a time that is linear in its length.
 
+    An alternation of plain words (`GET|HEAD|PUT`, how several methods are written) is a set of them.
+
     Raises:
         ConfigNack: the pattern is not one that this proxy runs.
     """
+    if _WORDS.fullmatch(matcher.regex):
+        return frozenset(matcher.regex.split("|")).__contains__
     try:
         return compile_regex(matcher.regex).fullmatch
     except ConfigError as error:
@@ -126,13 +142,25 @@ def header_matcher(matcher: Any, at: Place) -> Predicate:
     Raises:
         ConfigNack: no name, a pseudo header that HTTP/1.1 requests do not have, or a pattern that is refused.
     """
-    read = _reader(matcher.name.lower(), at.field("name"))
+    name = matcher.name.lower()
+    read = _reader(name, at.field("name"))
     kind = matcher.WhichOneof("header_match_specifier")
-    invert, missing = matcher.invert_match, "" if matcher.treat_missing_header_as_empty else None
+    is_empty_when_missing, invert = matcher.treat_missing_header_as_empty, matcher.invert_match
     if kind is None or kind == "present_match":
         is_wanted = (kind is None or matcher.present_match) != invert
-        return lambda view: ((read(view) is not None) or missing is not None) == is_wanted
+        if is_wanted and not is_empty_when_missing and name not in _PSEUDO:
+            return lambda view: name in view.headers
+        return lambda view: (is_empty_when_missing or read(view) is not None) == is_wanted
     test = _header_value_test(kind, matcher, at)
+    if name == ":method" and not invert:
+        return lambda view: test(view.method)
+    return _on_value(read, test, invert=invert, missing="" if is_empty_when_missing else None)
+
+
+def _on_value(
+    read: Callable[[RequestView], str | None], test: StringPredicate, *, invert: bool, missing: str | None
+) -> Predicate:
+    """Test the value of a header; `missing` stands for one that is not there, None: then nothing matches."""
 
     def matches(view: RequestView) -> bool:
         value = read(view)
@@ -153,9 +181,10 @@ def _header_value_test(kind: str, matcher: Any, at: Place) -> StringPredicate:
 
 def _reader(name: str, at: Place) -> Callable[[RequestView], str | None]:
     """Return what fetches the value of a header: None when the request does not carry it."""
-    if name in (":method", ":authority", "host"):
-        attribute = "method" if name == ":method" else "authority"
-        return lambda view: getattr(view, attribute) or None
+    if name == ":method":
+        return lambda view: view.method or None
+    if name in (":authority", "host"):
+        return lambda view: view.authority or None
     if name == ":path":
         return lambda view: f"{view.path}?{view.query}" if view.query else view.path or None
     if name.startswith(":"):
