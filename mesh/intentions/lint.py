@@ -12,7 +12,7 @@
 | L8 | a source that nobody registered: early, or a typo | warning |
 | L9 | a row that allowed nobody for a while | note |
 
-Entries that `mesh.config.load` accepted never show L1 to L3; values made elsewhere may.
+Entries that `mesh.config.load` accepted never show L1, L2, L3 or L5; values made elsewhere may.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mesh.base.errors import Position
+from mesh.base.errors import ConfigError, Position
 from mesh.base.names import WILDCARD
+from mesh.config.covers import covers
 from mesh.config.entries import Action, HttpMatch, Protocol, ServiceIntentions, SourceIntention
 from mesh.intentions.evaluate import permission_name, rule_name
 
@@ -43,6 +44,10 @@ class Remark:
     level: Level
     sentence: str
     at: Position
+
+    def to_error(self) -> ConfigError:
+        """Return it in the form in which all remarks about files are shown."""
+        return ConfigError(f"{self.code}: {self.sentence}", self.at)
 
 
 def lint(
@@ -143,26 +148,3 @@ def _unused(intentions: ServiceIntentions, unused_rules: Collection[str]) -> Ite
         allows = row.action is Action.ALLOW or any(p.action is Action.ALLOW for p in row.permissions)
         if allows and rule in unused_rules:
             yield Remark("L9", Level.NOTE, f"{rule} allowed nobody lately: is it still needed", row.at)
-
-
-def covers(broad: HttpMatch, narrow: HttpMatch) -> bool:
-    """Say whether `broad` surely takes every request that `narrow` takes; False may mean "not known".
-
-    Two regular expressions are only compared as text.
-    """
-    return (
-        _covers_path(broad, narrow)
-        and (not broad.methods or (bool(narrow.methods) and set(narrow.methods) <= set(broad.methods)))
-        and set(broad.headers) <= set(narrow.headers)
-    )
-
-
-def _covers_path(broad: HttpMatch, narrow: HttpMatch) -> bool:
-    if broad.path_prefix is not None:
-        if broad.path_prefix == "/":
-            return True  # every path that reaches a match begins with "/"
-        begins = narrow.path_exact if narrow.path_exact is not None else narrow.path_prefix
-        return begins is not None and begins.startswith(broad.path_prefix)
-    if broad.path_exact is not None:
-        return narrow.path_exact == broad.path_exact
-    return broad.path_regex is None or narrow.path_regex == broad.path_regex

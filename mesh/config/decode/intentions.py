@@ -7,6 +7,7 @@ upwards and let it win; a file that means two things to two readers is refused.
 from __future__ import annotations
 
 from mesh.base.names import WILDCARD
+from mesh.config.covers import covers
 from mesh.config.decode.http_match import decode_http_match
 from mesh.config.decode.reader import Fields, Report
 from mesh.config.entries import Action, HttpMatch, Permission, ServiceIntentions, SourceIntention
@@ -48,6 +49,7 @@ def _decode_source(node: ObjectNode, destination: str, report: Report) -> Source
     if has_action == has_permissions:
         found = "both Action and Permissions" if has_action else "neither Action nor Permissions"
         report.add(f'the source "{name}" has {found}', node.at, "exactly one of Action and Permissions")
+    _refuse_dead_permissions(permissions, report)
     if has_permissions and not permissions:
         report.add(f'the Permissions of "{name}" are empty', fields.place("Permissions"), "at least one, or an Action")
     if has_permissions and destination == WILDCARD:
@@ -92,6 +94,17 @@ def _decode_permission(node: ObjectNode, report: Report) -> Permission:
     http = decode_http_match(block, report) if block else HttpMatch()
     fields.finish(("JWT",))
     return Permission(action or Action.DENY, http, node.at)
+
+
+def _refuse_dead_permissions(permissions: tuple[Permission, ...], report: Report) -> None:
+    """Refuse a permission below one that takes every request it could take."""
+    for index, later in enumerate(permissions):
+        for earlier in permissions[:index]:
+            if HttpMatch() not in (earlier.http, later.http) and covers(earlier.http, later.http):
+                line = earlier.at.line
+                reason = f"this permission can never match: the one in line {line} takes all that it takes"
+                report.add(reason, later.at, "the narrower permission above the broader one")
+                break
 
 
 def _refuse_duplicates(sources: tuple[SourceIntention, ...], report: Report) -> None:

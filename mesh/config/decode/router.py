@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mesh.config.covers import covers
 from mesh.config.decode.http_match import decode_http_match
 from mesh.config.decode.reader import Fields, Report
 from mesh.config.entries import HttpMatch, RouteDestination, ServiceRoute, ServiceRouter
@@ -49,7 +50,7 @@ def decode_router(fields: Fields, report: Report) -> ServiceRouter:
     name = fields.name("Name", "service")
     routes = tuple(_decode_route(node, report) for node in fields.blocks("Routes"))
     router = ServiceRouter(name, routes, fields.mapping("Meta"), fields.at)
-    _refuse_routes_after_catch_all(routes, report)
+    _refuse_dead_routes(routes, report)
     fields.finish(ENTRY_NOT_IMPLEMENTED)
     return router
 
@@ -102,11 +103,12 @@ def _decode_retry_on(fields: Fields, report: Report) -> tuple[str, ...] | None:
     return tuple(words) if fields.has("RetryOn") else None
 
 
-def _refuse_routes_after_catch_all(routes: tuple[ServiceRoute, ...], report: Report) -> None:
-    """Refuse a route below one that takes every request: the first match wins."""
-    catch_all = next((route for route in routes if route.match in (None, HttpMatch(path_prefix="/"))), None)
-    if catch_all is None:
-        return
-    for route in routes[routes.index(catch_all) + 1 :]:
-        reason = f"this route can never match: the route of line {catch_all.at.line} takes every request"
-        report.add(reason, route.at, "the route for everything comes last")
+def _refuse_dead_routes(routes: tuple[ServiceRoute, ...], report: Report) -> None:
+    """Refuse a route below one that takes every request it could take."""
+    for index, later in enumerate(routes):
+        for earlier in routes[:index]:
+            if covers(earlier.match or HttpMatch(), later.match or HttpMatch()):
+                line = earlier.at.line
+                reason = f"this route can never match: the one in line {line} takes all that it takes"
+                report.add(reason, later.at, "the narrower route above the broader one")
+                break

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 
 from mesh.config.entries import Action, HttpMatch, Permission, Protocol, ServiceIntentions, SourceIntention
-from mesh.intentions.lint import Level, Remark, covers, lint
-from mesh.intentions.match import Request, matches
-from tests.fakes.intention_strategies import entries, http_matches, requests
+from mesh.intentions.lint import Level, Remark, lint
+from tests.fakes.intention_strategies import entries
 
 
 def _lint(*rows: SourceIntention, protocol: Protocol = Protocol.HTTP) -> tuple[Remark, ...]:
@@ -63,8 +62,8 @@ def test_an_accepted_entry_is_in_order(entry: ServiceIntentions) -> None:
     assert not {"L1", "L2", "L3"} & {remark.code for remark in lint(entry, protocol=Protocol.HTTP)}
 
 
-@pytest.mark.slow
-@given(http_matches, http_matches, requests)
-def test_what_covers_takes_whatever_the_other_takes(broad: HttpMatch, narrow: HttpMatch, request_: Request) -> None:
-    if covers(broad, narrow) and matches(narrow, request_):
-        assert matches(broad, request_)
+def test_a_remark_is_shown_like_every_fault_of_a_file() -> None:
+    (remark,) = _lint(ORDER)
+    assert str(remark.to_error()) == (
+        "<api>:1:1: L4: no row of '*': other callers of payment-service fall to the default, deny"
+    )

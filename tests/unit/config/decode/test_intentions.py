@@ -138,6 +138,14 @@ def test_a_wildcard_destination_has_precedence_of_its_own() -> None:
             ["4:27 a permission has no HTTP block"],
             id="a permission without a match",
         ),
+        pytest.param(
+            entry(
+                '{ Name = "a"\nPermissions { Action = "allow" HTTP { PathPrefix = "/" } }\n'
+                'Permissions { Action = "deny" HTTP { PathExact = "/admin" } } }'
+            ),
+            ["6:13 this permission can never match: the one in line 5 takes all that it takes"],
+            id="a permission below a broader one",
+        ),
         pytest.param(permission(""), ["4:55 an HTTP match says nothing"], id="an empty match"),
         pytest.param(
             permission('PathExact = "/a"\nPathPrefix = "/b"'),

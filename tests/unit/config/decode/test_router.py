@@ -89,8 +89,13 @@ def test_a_word_of_envoys_is_refused_by_name(word: str) -> None:
         ),
         pytest.param(
             router('Routes = [{},\n{ Match { HTTP { PathExact = "/a" } } }]'),
-            ["4:1 this route can never match: the route of line 3 takes every request"],
+            ["4:1 this route can never match: the one in line 3 takes all that it takes"],
             id="a route below one for everything",
+        ),
+        pytest.param(
+            router('Routes { Match { HTTP { PathPrefix = "/a" } } }\nRoutes { Match { HTTP { PathExact = "/a/b" } } }'),
+            ["4:8 this route can never match: the one in line 3 takes all that it takes"],
+            id="a route below a broader one",
         ),
         pytest.param(
             router('Routes { Destination { Service = "A b" } }'),
