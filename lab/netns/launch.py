@@ -26,6 +26,8 @@ NAMESPACE_FLAGS = ("--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--k
 USER_FLAGS = ("--user", "--map-root-user", "--map-auto")
 KILL_WAIT_S = 10.0
 MAX_SERVICE_BYTES = 1024 * 1024
+# Labs that this very process started: their outermost process is our child, and a parent has to collect its dead.
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def start(folder: Folder, topology: Topology, checkout: Path, *, fixed_ports: bo
             cwd=checkout,
             env=_environment(folder),
         )
+    _CHILDREN[process.pid] = process
     for descriptor in inherited:
         os.close(descriptor)
     state = {"pid": process.pid, "start_time": _start_time(process.pid), "urls": urls}
@@ -211,6 +214,8 @@ def end(folder: Folder) -> None:
             control.ask(folder.control, {"op": "down"}, timeout_s=2.0)
         # unshare passes its own death on to the lab's init, and the init's death ends every process of the lab.
         _await_end(handle, pid, folder)
+        if pid in _CHILDREN:
+            _CHILDREN.pop(pid).wait()
         if init_handle is not None:
             _await_end(init_handle, init, folder)
     if folder.path.exists():
