@@ -107,7 +107,7 @@ class DiscoveryStream(ABC):
         A cluster has endpoints of its own when the view holds some under its name; STATIC clusters do not.
         """
         endpoints = self.subscriptions.get(ENDPOINTS)
-        if endpoints is None or endpoints.slot is Slot.NEVER:
+        if endpoints is None:
             return
         for name in clusters:
             if name in self.resources(ENDPOINTS):

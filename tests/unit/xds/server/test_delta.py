@@ -256,6 +256,15 @@ def test_a_move_to_a_new_cluster_goes_make_before_break() -> None:
     assert talk.acks(LISTENER) == ["CDS -a", "EDS -a"]
 
 
+def test_a_proxy_that_starts_has_its_clusters_whole_before_it_has_listeners() -> None:
+    talk = Talk(view_of(A1, EDS_A1, L1))
+    talk.says(CLUSTER)
+    assert talk.says(LISTENER) == []
+    assert talk.acks(CLUSTER) == []
+    assert talk.says(ENDPOINTS, "a") == ["EDS +a"]
+    assert talk.acks(ENDPOINTS) == ["LDS +l"]
+
+
 def test_while_the_new_listener_is_refused_the_old_cluster_stays() -> None:
     talk = in_full_swing(view_of(A1, EDS_A1, L1))
     assert talk.shows(view_of(L2)) == ["LDS +l"]
