@@ -88,12 +88,13 @@ def find_head_end(buffer: bytes | bytearray, limits: HttpLimits = DEFAULT_LIMITS
     end = buffer.find(b"\r\n\r\n", start - 3 if start > 3 else 0) + 4
     if 4 <= end <= limits.max_head_bytes:
         return end
-    seen = bytes(buffer[: min(len(buffer), limits.max_head_bytes)])
+    seen = min(len(buffer), limits.max_head_bytes)
     # A CR at the very end may yet be followed by its LF.
-    stray = STRAY_CONTROL.search(seen[:-1] if seen[-1:] == b"\r" else seen, max(0, start - 1))
-    if stray is not None:
+    whole = seen - 1 if buffer[seen - 1 : seen] == b"\r" else seen
+    if STRAY_CONTROL.search(buffer, max(0, start - 1), whole) is not None:
         raise RemoteProtocolError("reading a head: bare CR, bare LF or control character, lines end in CRLF")
-    if seen.find(b"\r\n", 0, limits.max_target_bytes + 64) == -1 and len(seen) >= limits.max_target_bytes + 64:
+    longest_line = limits.max_target_bytes + 64
+    if seen >= longest_line and buffer.find(b"\r\n", 0, longest_line) == -1:
         raise RemoteProtocolError("reading a request line: it does not end, the target is too long", status=414)
     if end >= 4 or len(buffer) >= limits.max_head_bytes:
         raise RemoteProtocolError(f"reading a head: over {limits.max_head_bytes} bytes", status=431)

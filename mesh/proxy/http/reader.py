@@ -22,7 +22,7 @@ class _HeadBuffer:
     __slots__ = ("_buffer", "_error", "_leftover", "_limits", "_status")
 
     def __init__(self, limits: HttpLimits, status: int | None) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()  # grows in place: a head may come byte by byte
         self._leftover = b""
         self._error: RemoteProtocolError | None = None
         self._limits = limits
@@ -43,21 +43,24 @@ class _HeadBuffer:
         if self._leftover:
             raise LocalProtocolError("reading a head: take the leftover of the last head first")
         seen = len(self._buffer)
+        buffer: bytes | bytearray = data
         if seen:
-            data = self._buffer + data
+            self._buffer += data
+            buffer = self._buffer
         try:
-            end = find_head_end(data, self._limits, start=seen)
+            end = find_head_end(buffer, self._limits, start=seen)
         except RemoteProtocolError as error:
             raise self._broken(str(error), error.status) from error
         if end < 0:
-            self._buffer = data
+            if not seen:
+                self._buffer += data
             return None
-        self._buffer = b""
-        self._leftover = data[end:]
-        return data[:end]
+        raw, self._leftover = bytes(buffer[:end]), bytes(buffer[end:])
+        self._buffer = bytearray()
+        return raw
 
     def _broken(self, reason: str, status: int) -> RemoteProtocolError:
-        self._buffer = self._leftover = b""
+        self._buffer, self._leftover = bytearray(), b""
         self._error = RemoteProtocolError(reason, status=self._status or status)
         return self._error
 
