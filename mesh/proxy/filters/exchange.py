@@ -148,7 +148,7 @@ class Request:
         self.now = self.started_at = now
         self.is_replayable = is_replayable
         self.unproven = unproven
-        self.view = RequestView(head.method, head.path, str(head.authority), head.by_name, facts.peer)
+        self.view = RequestView(head.method, head.path, str(head.authority), head.by_name, facts.peer, head.query or "")
         self.remove: frozenset[str] = frozenset()  # lower-case names that are not passed on
         self.suffix = b""  # encoded field lines that are, after all others
         self.at_end: list[Callable[[Ending], None]] = []  # called once each, in order
