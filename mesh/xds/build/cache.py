@@ -15,7 +15,8 @@ from mesh.xds.types import Resource
 Key = tuple[str, str]
 Inputs = tuple[object, ...]
 
-MAX_VARIANTS = 32  # of one name; the least recently used goes
+MAX_VARIANTS = 32  # of one name that callers may see differently; the least recently used goes
+ALL_THE_SAME = 2  # of one name that is the same for everybody: the present one, and the last while proxies follow
 
 
 @dataclass(slots=True)
@@ -25,13 +26,14 @@ class ResourceCache:
     built: int = 0
     _variants: dict[Key, list[tuple[Inputs, Resource]]] = field(default_factory=dict)
 
-    def get(self, key: Key, inputs: Inputs, make: Callable[[], Resource]) -> Resource:
+    def get(self, key: Key, inputs: Inputs, make: Callable[[], Resource], *, keep: int = MAX_VARIANTS) -> Resource:
         """Return the resource of these inputs, made now if it never was.
 
         Args:
             key: type URL and name; what two different resources never share.
             inputs: everything that the bytes depend on; compared with `==`.
             make: builds and encodes it.
+            keep: how many variants of this name are remembered.
         """
         variants = self._variants.setdefault(key, [])
         for place, (seen, resource) in enumerate(variants):
@@ -42,7 +44,7 @@ class ResourceCache:
         resource = make()
         self.built += 1
         variants.insert(0, (inputs, resource))
-        del variants[MAX_VARIANTS:]
+        del variants[keep:]
         return resource
 
     def forget(self, names: set[str]) -> None:

@@ -17,7 +17,7 @@ from mesh.base.errors import LocalProtocolError
 from mesh.base.ports import PROBE_VIP
 from mesh.config.entries import Protocol
 from mesh.xds.build import clusters, endpoints, listeners, routes
-from mesh.xds.build.cache import ResourceCache
+from mesh.xds.build.cache import ALL_THE_SAME, ResourceCache
 from mesh.xds.snapshot import ProxySnapshot, UpstreamSnapshot
 from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
 
@@ -78,17 +78,20 @@ def endpoints_of(upstream: UpstreamSnapshot, cache: ResourceCache) -> Resource:
         (ENDPOINTS, upstream.name),
         (upstream.endpoints,),
         lambda: endpoints.load_assignment(upstream.name, upstream.endpoints),
+        keep=ALL_THE_SAME,
     )
 
 
 def routes_of(snapshot: ProxySnapshot, upstream: UpstreamSnapshot, cache: ResourceCache) -> Resource:
     """Return the routes of one HTTP upstream."""
-    known = frozenset(other.name for other in snapshot.upstreams if other.protocol is Protocol.HTTP)
-    named = frozenset(route.destination.service for route in upstream.router.routes) if upstream.router else frozenset()
+    router = upstream.router
+    named = {route.destination.service or upstream.name for route in router.routes} if router else set()
+    http = (other.name for other in snapshot.upstreams if other.protocol is Protocol.HTTP)
+    known = named.intersection(http) if named else named  # most upstreams have no router and need no search
     return cache.get(
         (ROUTES, upstream.name),
-        (upstream.router, named & known),
-        lambda: routes.route_configuration(upstream.name, upstream.router, known),
+        (router, known),
+        lambda: routes.route_configuration(upstream.name, router, known),
     )
 
 
@@ -116,6 +119,7 @@ def inbound_of(snapshot: ProxySnapshot, access_log_path: str, cache: ResourceCac
             node_id=snapshot.node_id,
             log_path=access_log_path,
         ),
+        keep=ALL_THE_SAME,
     )
 
 
@@ -131,7 +135,7 @@ def self_probe_of(snapshot: ProxySnapshot, cache: ResourceCache) -> Resource:
     sni = clusters.sni_of(snapshot.inbound.name, snapshot.namespace, snapshot.trust_domain)
     inputs = (snapshot.address, snapshot.identity, sni)
     name = f"{clusters.SELF_PROBE} of {snapshot.node_id}"
-    return cache.get((CLUSTER, name), inputs, lambda: clusters.self_probe(*inputs))
+    return cache.get((CLUSTER, name), inputs, lambda: clusters.self_probe(*inputs), keep=ALL_THE_SAME)
 
 
 def require_sound(snapshot: ProxySnapshot) -> None:

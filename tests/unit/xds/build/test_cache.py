@@ -40,6 +40,14 @@ def test_the_variant_that_was_not_used_for_longest_goes() -> None:
     assert cache.built == built + 1
 
 
+def test_a_name_that_is_the_same_for_everybody_keeps_no_history() -> None:
+    cache = ResourceCache()
+    for number in range(3):
+        cache.get(KEY, (number,), lambda: made("1"), keep=2)
+    cache.get(KEY, (0,), lambda: made("1"), keep=2)
+    assert cache.built == 4
+
+
 def test_what_is_forgotten_is_made_again() -> None:
     cache = ResourceCache()
     cache.get(KEY, (), lambda: made("1"))
