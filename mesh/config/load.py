@@ -10,7 +10,8 @@ from mesh.base.errors import ConfigError, ConfigErrors, Position
 from mesh.config.consul import AGENT_KEYS, KINDS
 from mesh.config.decode.defaults import decode_proxy_defaults, decode_service_defaults
 from mesh.config.decode.intentions import decode_intentions
-from mesh.config.decode.reader import Fields, Report, plain
+from mesh.config.decode.reader import Fields, plain
+from mesh.config.decode.report import Report
 from mesh.config.decode.router import decode_router
 from mesh.config.decode.service import decode_service
 from mesh.config.entries import KIND_OF, ConfigEntry, ServiceDefinition

@@ -10,7 +10,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from mesh.config.decode.reader import Fields, Report
+from mesh.config.decode.reader import Fields
+from mesh.config.decode.report import Report
 from mesh.config.entries import CheckDefinition, CheckKind
 from mesh.config.hcl.tree import ObjectNode
 

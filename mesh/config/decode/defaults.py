@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mesh.config.decode.reader import Fields, Report
+from mesh.config.decode.reader import Fields
+from mesh.config.decode.report import Report
 from mesh.config.entries import Limits, PassiveHealthCheck, Protocol, ProxyDefaults, ServiceDefaults, UpstreamPolicy
 from mesh.config.hcl.tree import ObjectNode
 

@@ -6,7 +6,8 @@ import re
 
 from mesh.base.errors import ConfigError
 from mesh.base.regex import compile_regex
-from mesh.config.decode.reader import Fields, Report
+from mesh.config.decode.reader import Fields
+from mesh.config.decode.report import Report
 from mesh.config.entries import HeaderMatch, HttpMatch
 from mesh.config.hcl.tree import ObjectNode
 

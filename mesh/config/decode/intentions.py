@@ -9,7 +9,8 @@ from __future__ import annotations
 from mesh.base.names import WILDCARD
 from mesh.config.covers import covers
 from mesh.config.decode.http_match import decode_http_match
-from mesh.config.decode.reader import Fields, Report
+from mesh.config.decode.reader import Fields
+from mesh.config.decode.report import Report
 from mesh.config.entries import Action, HttpMatch, Permission, ServiceIntentions, SourceIntention
 from mesh.config.hcl.tree import ObjectNode
 from mesh.config.precedence import precedence_of
@@ -22,13 +23,16 @@ ENTRY_NOT_IMPLEMENTED = {
     "CreateIndex": "",
     "ModifyIndex": "",
 }
+# Each permission excludes all earlier ones in the RBAC policy it becomes, and `*` excludes every other source.
+MAX_PERMISSIONS = 128
+MAX_SOURCES = 1024
 SOURCE_NOT_IMPLEMENTED = ("Namespace", "Partition", "Peer", "SamenessGroup", "LegacyID", "LegacyMeta")
 
 
 def decode_intentions(fields: Fields, report: Report) -> ServiceIntentions:
     """Read an entry whose `Kind` was already taken."""
     name = fields.name("Name", "service", allows_wildcard=True)
-    sources = tuple(_decode_source(node, name, report) for node in fields.blocks("Sources"))
+    sources = tuple(_decode_source(node, name, report) for node in fields.blocks("Sources", MAX_SOURCES))
     meta = fields.mapping("Meta")
     if not sources:
         right = 'Sources = [{ Name = "order-service", Action = "allow" }]'
@@ -44,7 +48,7 @@ def _decode_source(node: ObjectNode, destination: str, report: Report) -> Source
     fields = Fields(node, "a source of intentions", report)
     name = fields.name("Name", "service", allows_wildcard=True)
     action = fields.choice("Action", Action)
-    permissions = tuple(_decode_permission(block, report) for block in fields.blocks("Permissions"))
+    permissions = tuple(_decode_permission(block, report) for block in fields.blocks("Permissions", MAX_PERMISSIONS))
     has_action, has_permissions = fields.has("Action"), fields.has("Permissions")
     if has_action == has_permissions:
         found = "both Action and Permissions" if has_action else "neither Action nor Permissions"
@@ -98,9 +102,10 @@ def _decode_permission(node: ObjectNode, report: Report) -> Permission:
 
 def _refuse_dead_permissions(permissions: tuple[Permission, ...], report: Report) -> None:
     """Refuse a permission below one that takes every request it could take."""
-    for index, later in enumerate(permissions):
-        for earlier in permissions[:index]:
-            if HttpMatch() not in (earlier.http, later.http) and covers(earlier.http, later.http):
+    telling = [permission for permission in permissions if permission.http != HttpMatch()]  # others are faults already
+    for index, later in enumerate(telling):
+        for earlier in telling[:index]:
+            if covers(earlier.http, later.http):
                 line = earlier.at.line
                 reason = f"this permission can never match: the one in line {line} takes all that it takes"
                 report.add(reason, later.at, "the narrower permission above the broader one")

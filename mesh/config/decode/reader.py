@@ -20,33 +20,17 @@ from typing import TypeVar
 from mesh.base.durations import format_duration, parse_duration
 from mesh.base.errors import ConfigError, Position
 from mesh.base.names import WILDCARD, require_label
-from mesh.config.hcl.tree import ListNode, Member, Node, ObjectNode, Scalar, Source, describe
+from mesh.config.decode.report import Report
+from mesh.config.hcl.tree import ListNode, Member, Node, ObjectNode, Scalar, describe
 
-MAX_ERRORS = 50  # more than a person reads; a broken generator must not produce a megabyte of complaints
 MAX_TEXT = 4096
+MAX_BLOCKS = 10_000  # of one kind in one place; decoders whose work grows faster ask for less
 _Enum = TypeVar("_Enum", bound=StrEnum)
 
 
 def plain(key: str) -> str:
     """Return the spelling all of Consul's spellings of a key share."""
     return key.replace("_", "").lower()
-
-
-class Report:
-    """The faults found so far in one file."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.errors: list[ConfigError] = []
-
-    def add(self, reason: str, at: Position, right: str = "") -> None:
-        """Note a fault at a place."""
-        if len(self.errors) < MAX_ERRORS:
-            self.errors.append(self.source.error(reason, at, right=right))
-
-    def attach(self, error: ConfigError, at: Position, key: str) -> None:
-        """Note a fault that was found without knowing the place."""
-        self.add(f"{key}: {error.reason}", at, error.right)
 
 
 class Fields:
@@ -311,8 +295,8 @@ class Fields:
             self.report.add(f"{key} is given twice in {self.what}, first in line {blocks[0].at.line}", extra.at)
         return blocks[0] if blocks else None
 
-    def blocks(self, key: str) -> tuple[ObjectNode, ...]:
-        """Return blocks that may stand several times: repeated, or as a list."""
+    def blocks(self, key: str, most: int = MAX_BLOCKS) -> tuple[ObjectNode, ...]:
+        """Return blocks that may stand several times: repeated, or as a list; the first `most` of them."""
         self._asked[plain(key)] = key
         found: list[ObjectNode] = []
         for member in self._members.get(plain(key), []):
@@ -323,4 +307,6 @@ class Fields:
                     found.append(node)
                 else:
                     self._wrong(key, node, f"a block: {key} {{ ... }}, or a list of blocks")
-        return tuple(found)
+        if len(found) > most:
+            self.report.add(f"{len(found)} {key} in {self.what}", found[most].at, f"at most {most}")
+        return tuple(found[:most])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mesh.config.covers import covers
 from mesh.config.decode.http_match import decode_http_match
-from mesh.config.decode.reader import Fields, Report
+from mesh.config.decode.reader import Fields
+from mesh.config.decode.report import Report
 from mesh.config.entries import HttpMatch, RouteDestination, ServiceRoute, ServiceRouter
 from mesh.config.hcl.tree import ObjectNode
 
@@ -43,12 +44,13 @@ DESTINATION_NOT_IMPLEMENTED = {
     "ResponseHeaders": "",
 }
 MAX_RETRIES = 100
+MAX_ROUTES = 128  # each becomes three in the proxies, and they are asked in order
 
 
 def decode_router(fields: Fields, report: Report) -> ServiceRouter:
     """Read an entry whose `Kind` was already taken."""
     name = fields.name("Name", "service")
-    routes = tuple(_decode_route(node, report) for node in fields.blocks("Routes"))
+    routes = tuple(_decode_route(node, report) for node in fields.blocks("Routes", MAX_ROUTES))
     router = ServiceRouter(name, routes, fields.mapping("Meta"), fields.at)
     _refuse_dead_routes(routes, report)
     fields.finish(ENTRY_NOT_IMPLEMENTED)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from mesh.config.decode.checks import decode_check
-from mesh.config.decode.reader import Fields, Report
+from mesh.config.decode.reader import Fields
+from mesh.config.decode.report import Report
 from mesh.config.entries import CheckDefinition, ServiceDefinition
 from mesh.config.hcl.tree import ObjectNode
 

@@ -14,6 +14,9 @@ def entry(rows: str, name: str = "payment-service") -> str:
     return f'Kind = "service-intentions"\nName = "{name}"\nSources = [\n{rows}\n]'
 
 
+PERMISSION = 'Permissions {{ Action = "deny" HTTP {{ PathExact = "/{}" }} }}\n'
+
+
 def permission(http: str) -> str:
     return entry('{ Name = "a", Permissions = [{ Action = "allow", HTTP {\n' + http + "\n} }] }")
 
@@ -145,6 +148,11 @@ def test_a_wildcard_destination_has_precedence_of_its_own() -> None:
             ),
             ["6:13 this permission can never match: the one in line 5 takes all that it takes"],
             id="a permission below a broader one",
+        ),
+        pytest.param(
+            entry('{ Name = "a"\n' + "".join(PERMISSION.format(n) for n in range(129)) + "}"),
+            ["133:13 129 Permissions in a source of intentions"],
+            id="more permissions than a policy should hold",
         ),
         pytest.param(permission(""), ["4:55 an HTTP match says nothing"], id="an empty match"),
         pytest.param(
