@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import click
 from mesh.agent.service import read_service
 from mesh.agent.settings import read_settings
 from mesh.base import ports
-from mesh.base.errors import ConfigError, MeshError
+from mesh.base.errors import MeshError
 from mesh.redirect.model import Family, RedirectPlan, Rule
 from mesh.redirect.plan import all_rules, rules_of
 from mesh.redirect.reconcile import reconcile, remove
@@ -198,17 +197,3 @@ def _tell(output: str, changed: list[str], *, dry_run: bool, nothing: str, done:
     if output == "json":
         click.echo(json.dumps({"changed": changed}))
     click.echo(f"{done} ({', '.join(changed)})" if changed else nothing, err=True)
-
-
-def main() -> None:
-    """Run the group by itself, with errors as a person reads them and exit code 1 (2 for usage)."""
-    try:
-        redirect(prog_name="mesh redirect")
-    except ConfigError as error:
-        sys.exit(error.explain())
-    except MeshError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

@@ -99,8 +99,8 @@ class Host:
 
     def mesh_redirect(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `mesh redirect ...` on the host."""
-        code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from mesh.cli.redirect import main; main()"
-        return self.run(sys.executable, "-c", code, *arguments, check=check)
+        code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from mesh.cli.main import main; sys.exit(main())"
+        return self.run(sys.executable, "-c", code, "redirect", *arguments, check=check)
 
     def dial(self, kind: str, address: str, port: int, *, uid: int, source: str = "") -> str:
         """Say what a process of `uid` gets: `port N` (`for A:P` if turned round), `refused`, `closed` or `silence`."""
