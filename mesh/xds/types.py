@@ -30,9 +30,6 @@ FULL_STATE = frozenset({CLUSTER, LISTENER})
 
 SHORT_NAME = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", ROUTES: "RDS", SECRET: "SDS"}
 
-# Envoy waits this long for a resource it asked for, then treats it as not existing (initial_fetch_timeout).
-INITIAL_FETCH_TIMEOUT_S = 15.0
-
 MAX_NAMES = 50_000  # of one type on one stream; a peer that names more is at fault
 
 

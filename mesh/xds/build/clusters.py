@@ -115,7 +115,11 @@ def _circuit_breakers(limits: Limits) -> circuit_breaker_pb2.CircuitBreakers | N
 
 
 def _outlier_detection(check: PassiveHealthCheck | None) -> outlier_detection_pb2.OutlierDetection | None:
-    """Return outlier detection where somebody asked for it; without it no endpoint is ever ejected."""
+    """Return outlier detection where somebody asked for it; without it no endpoint is ever ejected.
+
+    Failures in a row are the one detector; Envoy's success rate detector, on by default, is switched off, so that both
+    data planes eject for the same reason.
+    """
     if check is None:
         return None
     return outlier_detection_pb2.OutlierDetection(
@@ -124,4 +128,5 @@ def _outlier_detection(check: PassiveHealthCheck | None) -> outlier_detection_pb
         base_ejection_time=duration(check.base_ejection_time_s),
         max_ejection_percent=uint32(check.max_ejection_percent),
         enforcing_consecutive_5xx=uint32(check.enforcing_consecutive_5xx),
+        enforcing_success_rate=uint32(0),
     )
