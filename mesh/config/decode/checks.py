@@ -39,7 +39,6 @@ NOT_IMPLEMENTED = {
     "notes": "the name of the check",
 }
 STATUSES = ("passing", "warning", "critical")
-LOOPBACK = ("localhost", "127.0.0.1")
 _RIGHT_HOST = "localhost, or an address of the service's own host"
 
 
@@ -118,7 +117,8 @@ def _headers(fields: Fields, report: Report) -> tuple[tuple[str, str], ...]:
     inside = Fields(node, "the headers of a check", report)
     pairs = [(member.key, value) for member in node.members for value, _ in inside.texts(member.key)]
     for name, value in pairs:
-        if not name.replace("-", "").replace("_", "").isalnum() or not value.isprintable() or not value.isascii():
+        is_name = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+        if not (is_name and value.isascii() and value.isprintable()):
             report.add(f"the header {name[:80]!r} of a check cannot be sent", node.at, "a name and printable ASCII")
     return tuple(pairs)
 
