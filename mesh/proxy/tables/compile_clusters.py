@@ -11,6 +11,7 @@ from envoy.config.core.v3 import base_pb2
 from mesh.proxy.tables import compile_endpoints, compile_tls
 from mesh.proxy.tables.model import BreakerLimits, Cluster, OutlierConfig, UpstreamTls
 from mesh.proxy.tables.nack import Place, fields, unpack
+from mesh.proxy.tables.values import number, percent, positive_seconds
 
 UNDERSTOOD = {
     "envoy.config.cluster.v3.Cluster": fields(
@@ -70,7 +71,7 @@ def compile_cluster(name: str, body: bytes) -> ClusterDraft:
     cluster = Cluster(
         name=name,
         endpoints=static,
-        connect_timeout_s=_seconds(message, "connect_timeout", 5.0, at),
+        connect_timeout_s=positive_seconds(message, "connect_timeout", 5.0, at),
         tls=_tls(message, at),
         source_address=_source_address(message, at),
         outlier=_outlier(message, at),
@@ -129,12 +130,12 @@ def _thresholds(thresholds: Any) -> BreakerLimits:
     has_budget = thresholds.HasField("retry_budget")
     budget_pct = budget.budget_percent.value if budget.HasField("budget_percent") else 20.0
     return BreakerLimits(
-        max_connections=_number(thresholds, "max_connections", default.max_connections),
-        max_pending_requests=_number(thresholds, "max_pending_requests", default.max_pending_requests),
-        max_requests=_number(thresholds, "max_requests", default.max_requests),
-        max_retries=_number(thresholds, "max_retries", default.max_retries),
+        max_connections=number(thresholds, "max_connections", default.max_connections),
+        max_pending_requests=number(thresholds, "max_pending_requests", default.max_pending_requests),
+        max_requests=number(thresholds, "max_requests", default.max_requests),
+        max_retries=number(thresholds, "max_retries", default.max_retries),
         retry_budget_pct=budget_pct if has_budget else None,
-        min_retry_concurrency=_number(budget, "min_retry_concurrency", default.min_retry_concurrency),
+        min_retry_concurrency=number(budget, "min_retry_concurrency", default.min_retry_concurrency),
     )
 
 
@@ -143,40 +144,19 @@ def _outlier(message: Any, at: Place) -> OutlierConfig | None:
         return None
     config, at = message.outlier_detection, at.field("outlier_detection")
     for name in _ABSENT_DETECTORS:
-        if _number(config, name, 0):
+        if number(config, name, 0):
             raise at.field(name).not_implemented("this detector, other than switched off,")
     default = OutlierConfig()
-    base_s = _seconds(config, "base_ejection_time", default.base_ejection_time_s, at)
-    max_s = _seconds(config, "max_ejection_time", max(default.max_ejection_time_s, base_s), at)
+    base_s = positive_seconds(config, "base_ejection_time", default.base_ejection_time_s, at)
+    max_s = positive_seconds(config, "max_ejection_time", max(default.max_ejection_time_s, base_s), at)
     if max_s < base_s:
         raise at.field("max_ejection_time").nack(f"{max_s:g} s is less than base_ejection_time, {base_s:g} s")
     return OutlierConfig(
-        consecutive_5xx=_number(config, "consecutive_5xx", default.consecutive_5xx),
-        interval_s=_seconds(config, "interval", default.interval_s, at),
+        consecutive_5xx=number(config, "consecutive_5xx", default.consecutive_5xx),
+        interval_s=positive_seconds(config, "interval", default.interval_s, at),
         base_ejection_time_s=base_s,
         max_ejection_time_s=max_s,
-        max_ejection_percent=_percent(config, "max_ejection_percent", default.max_ejection_percent, at),
-        enforcing_consecutive_5xx=_percent(config, "enforcing_consecutive_5xx", 100, at),
+        max_ejection_percent=percent(config, "max_ejection_percent", default.max_ejection_percent, at),
+        enforcing_consecutive_5xx=percent(config, "enforcing_consecutive_5xx", 100, at),
         always_eject_one_host=config.always_eject_one_host.value,
     )
-
-
-def _number(message: Any, name: str, default: int) -> int:
-    return getattr(message, name).value if message.HasField(name) else default
-
-
-def _percent(message: Any, name: str, default: int, at: Place) -> int:
-    value = _number(message, name, default)
-    if value > 100:
-        raise at.field(name).nack(f"0 to 100 is right, found {value}")
-    return value
-
-
-def _seconds(message: Any, name: str, default: float, at: Place) -> float:
-    """Read a duration that has to be positive, which Envoy demands of all of these too."""
-    if not message.HasField(name):
-        return default
-    seconds = getattr(message, name).ToTimedelta().total_seconds()
-    if seconds <= 0:
-        raise at.field(name).nack(f"a time above 0 is right, found {seconds:g} s")
-    return float(seconds)

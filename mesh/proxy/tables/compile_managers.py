@@ -22,6 +22,7 @@ from mesh.proxy.tables import compile_rbac, compile_routes
 from mesh.proxy.tables.model import AccessLog, Authorizer, HttpChain, RouteTable, TcpChain
 from mesh.proxy.tables.nack import Place, fields, open_typed
 from mesh.proxy.tables.rbac import CompiledAuthorizer, Filter
+from mesh.proxy.tables.values import number, positive_seconds
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3."
 UNDERSTOOD = {
@@ -87,10 +88,10 @@ def compile_manager(message: Any, at: Place, *, is_inbound: bool) -> HttpDraft:
         routes=routes,
         authorizer=_http_authorizer(message.http_filters, at),
         is_inbound=is_inbound,
-        idle_timeout_s=_seconds(options, "idle_timeout", default.idle_timeout_s, where),
-        headers_timeout_s=_seconds(message, "request_headers_timeout", default.headers_timeout_s, at),
-        max_headers_bytes=_number(message, "max_request_headers_kb", 60) * 1024,
-        max_headers_count=_number(options, "max_headers_count", default.max_headers_count),
+        idle_timeout_s=positive_seconds(options, "idle_timeout", default.idle_timeout_s, where),
+        headers_timeout_s=positive_seconds(message, "request_headers_timeout", default.headers_timeout_s, at),
+        max_headers_bytes=number(message, "max_request_headers_kb", 60) * 1024,
+        max_headers_count=number(options, "max_headers_count", default.max_headers_count),
         local_reply_headers=_local_replies(message.local_reply_config, at.field("local_reply_config")),
         access_log=compile_access_log(message.access_log, at),
         is_forwarding_client_identity=_is_forwarding(message, at),
@@ -109,7 +110,7 @@ def compile_tcp_proxy(
         cluster=message.cluster,
         authorizer=CompiledAuthorizer(filters) if guarded else None,
         is_inbound=is_inbound,
-        idle_timeout_s=_seconds(message, "idle_timeout", 3600.0, at),
+        idle_timeout_s=positive_seconds(message, "idle_timeout", 3600.0, at),
         access_log=compile_access_log(message.access_log, at),
     )
 
@@ -153,10 +154,10 @@ def _http_authorizer(http_filters: Any, at: Place) -> Authorizer | None:
     rules: list[Filter] = []
     guarded = False
     router_type = router_pb2.Router.DESCRIPTOR
-    for number, (one, where) in enumerate(at.each("http_filters", http_filters), start=1):
+    for position, (one, where) in enumerate(at.each("http_filters", http_filters), start=1):
         where = where.field("typed_config")
         if one.typed_config.Is(router_type):
-            if number != len(http_filters):
+            if position != len(http_filters):
                 raise where.nack("the router has to be the last filter")
             return CompiledAuthorizer(rules) if guarded else None
         config = open_typed(one.typed_config, http_rbac_pb2.RBAC, where)
@@ -199,16 +200,3 @@ def _is_forwarding(message: Any, at: Place) -> bool:
     if not message.set_current_client_cert_details.uri:
         raise at.field("set_current_client_cert_details").not_implemented("SANITIZE_SET without uri")
     return True
-
-
-def _number(message: Any, name: str, default: int) -> int:
-    return getattr(message, name).value if message.HasField(name) else default
-
-
-def _seconds(message: Any, name: str, default: float, at: Place) -> float:
-    if not message.HasField(name):
-        return default
-    seconds = float(getattr(message, name).ToTimedelta().total_seconds())
-    if seconds <= 0:
-        raise at.field(name).not_implemented("switching a timeout off")
-    return seconds

@@ -11,6 +11,7 @@ from mesh.proxy.policy.request_plan import KNOWN_TOKENS
 from mesh.proxy.tables import match
 from mesh.proxy.tables.model import ClusterAction, DirectResponse, RetryPolicy, Route, RouteTable
 from mesh.proxy.tables.nack import Place, fields, open_typed, unpack
+from mesh.proxy.tables.values import seconds
 
 _ROUTE = "envoy.config.route.v3."
 UNDERSTOOD = {
@@ -125,7 +126,7 @@ def _action(route: Any, at: Place) -> ClusterAction | DirectResponse:
         raise at.field("cluster").nack("a route needs the name of a cluster")
     timeout_s = DEFAULT_TIMEOUT_S
     if action.HasField("timeout"):
-        timeout_s = _seconds(action.timeout, at.field("timeout"))
+        timeout_s = seconds(action.timeout, at.field("timeout"))
     retry = _retry(action.retry_policy, at.field("retry_policy")) if action.HasField("retry_policy") else None
     return ClusterAction(action.cluster, timeout_s or None, retry)
 
@@ -142,7 +143,7 @@ def _retry(message: Any, at: Place) -> RetryPolicy:
     if tokens - KNOWN_TOKENS:  # Envoy ignores an unknown condition: a typing error would switch retries off unseen
         raise at.field("retry_on").not_implemented(f"the condition {min(tokens - KNOWN_TOKENS)!r}")
     base_s, max_s = _back_off(message, at.field("retry_back_off"))
-    per_try_s = _seconds(message.per_try_timeout, at.field("per_try_timeout"))
+    per_try_s = seconds(message.per_try_timeout, at.field("per_try_timeout"))
     return RetryPolicy(
         retry_on=tokens,
         num_retries=message.num_retries.value if message.HasField("num_retries") else 1,
@@ -176,10 +177,10 @@ def _back_off(message: Any, at: Place) -> tuple[float, float]:
     if not message.HasField("retry_back_off"):
         return 0.025, 0.25
     back_off = message.retry_back_off
-    base_s = _seconds(back_off.base_interval, at.field("base_interval"))
+    base_s = seconds(back_off.base_interval, at.field("base_interval"))
     if base_s <= 0:
         raise at.field("base_interval").nack("a time above 0 is right")
-    max_s = _seconds(back_off.max_interval, at.field("max_interval")) or base_s * 10
+    max_s = seconds(back_off.max_interval, at.field("max_interval")) or base_s * 10
     if max_s < base_s:
         raise at.field("max_interval").nack(f"{max_s:g} s is less than base_interval, {base_s:g} s")
     return base_s, max_s
@@ -189,10 +190,3 @@ def _is_avoiding(message: Any, at: Place) -> bool:
     for predicate, where in at.each("retry_host_predicate", message.retry_host_predicate):
         open_typed(predicate.typed_config, previous_hosts_pb2.PreviousHostsPredicate, where.field("typed_config"))
     return bool(message.retry_host_predicate)
-
-
-def _seconds(duration: Any, at: Place) -> float:
-    seconds = float(duration.ToTimedelta().total_seconds())
-    if seconds < 0:
-        raise at.nack(f"a time is not negative, found {seconds:g} s")
-    return seconds

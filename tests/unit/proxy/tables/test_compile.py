@@ -187,6 +187,13 @@ def test_a_refused_resource_changes_nothing() -> None:
     assert compiler.apply(held).clusters["payment-service"] is before.clusters["payment-service"]
 
 
+def test_what_is_held_says_what_else_to_ask_for() -> None:
+    compiler = Compiler()
+    compiler.apply(held_by(PAYMENT))
+    services = {upstream.name for upstream in PAYMENT.upstreams}
+    assert compiler.wanted == {ENDPOINTS: services, ROUTES: services - {"ledger-service"}}
+
+
 def test_nothing_held_is_an_empty_table() -> None:
     tables = compile_tables({})
     assert (dict(tables.clusters), dict(tables.listeners), tables.index) == ({}, {}, EMPTY.index + 1)
