@@ -281,7 +281,7 @@ class DownstreamHttp(asyncio.Protocol):
         if self._waiting:
             self._wire.resume_reading()
             # Not at once: a caller's thousand pipelined requests would pile up on the stack.
-            asyncio.get_running_loop().call_soon(self._advance)
+            self._state.later(0, self._advance)
 
     # ------------------------------------------------------------------------------- refusals and ends
 
@@ -314,7 +314,7 @@ class DownstreamHttp(asyncio.Protocol):
             return
         self._wire.resume_reading()
         self._wire.write_eof()
-        asyncio.get_running_loop().call_later(LINGER_S, self._wire.close)
+        self._state.later(LINGER_S, self._wire.close)
 
     # ------------------------------------------------------------------------------- what may change under way
 

@@ -7,6 +7,7 @@ older identity, or to an endpoint that left, is never handed out. The cluster's 
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
@@ -24,6 +25,14 @@ IDLE_TIMEOUT_S = 300.0  # well below the hour after which a sidecar closes an id
 LOCAL_IDLE_TIMEOUT_S = 4.0  # below the shortest keep-alive that application servers have by habit (5 s)
 
 Key = tuple[str, tuple[str, int]]  # cluster and endpoint
+
+
+class Dial(Protocol):
+    """What opens a connection: `connector.connect`."""
+
+    async def __call__(
+        self, cluster: Cluster, endpoint: Endpoint, app: asyncio.Protocol, *, identity: Identity | None, clock: Clock
+    ) -> None: ...
 
 
 class Waiter(Protocol):
@@ -53,6 +62,7 @@ class Pool:
         identity: gives the current identity.
         spawn: runs a coroutine in the shell's task group.
         clock: for certificates and idle times.
+        dial: opens a connection.
     """
 
     def __init__(
@@ -61,7 +71,9 @@ class Pool:
         identity: Callable[[], Identity | None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         clock: Clock,
+        dial: Dial = connect,
     ) -> None:
+        self._dial = dial
         self._runtimes = runtimes
         self._identity = identity
         self._spawn = spawn
@@ -198,7 +210,7 @@ class Pool:
         self._open[connection] = wish.runtime
         self.opened += 1
         try:
-            await connect(wish.cluster, wish.endpoint, connection, identity=identity, clock=self._clock)
+            await self._dial(wish.cluster, wish.endpoint, connection, identity=identity, clock=self._clock)
         except UpstreamError as error:
             self.failed += 1
             self.closed(connection)

@@ -9,7 +9,8 @@ from random import Random
 from typing import Any, Protocol
 
 from mesh.base.clock import Clock
-from mesh.proxy.connection.pool import Pool
+from mesh.proxy.connection.connector import connect
+from mesh.proxy.connection.pool import Dial, Pool
 from mesh.proxy.connection.secrets import Identity
 from mesh.proxy.filters.exchange import ConnectionFacts, Ending, Request, Surroundings
 from mesh.proxy.policy.outlier import Verdict
@@ -18,6 +19,13 @@ from mesh.proxy.policy.timers import Timer, TimerWheel
 from mesh.proxy.tables.model import EMPTY, HttpChain, ProxyTables, TcpChain
 
 log = logging.getLogger("mesh.sidecar")
+
+Later = Callable[[float, Callable[[], None]], object]
+
+
+def _loop_later(delay_s: float, call: Callable[[], None]) -> object:
+    loop = asyncio.get_running_loop()
+    return loop.call_later(delay_s, call) if delay_s else loop.call_soon(call)
 
 
 class Connection(Protocol):
@@ -78,6 +86,8 @@ class ProxyState:
         spawn: runs a coroutine in the shell's task group.
         clock: monotonic for timers, UTC for certificates.
         rng: jitter, ids, balancing.
+        later: calls a function after so many seconds; the event loop's, unless a test has none.
+        dial: opens upstream connections; likewise.
     """
 
     def __init__(
@@ -89,7 +99,11 @@ class ProxyState:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         clock: Clock,
         rng: Random,
+        later: Later = _loop_later,
+        dial: Dial = connect,
     ) -> None:
+        self.later = later
+        self.dial = dial
         self.clock = clock
         self.now = clock.monotonic
         self.spawn = spawn
@@ -97,12 +111,12 @@ class ProxyState:
         self.tables: ProxyTables = EMPTY
         self.identity: Identity | None = None
         self.runtimes = Runtimes(rng)
-        self.pool = Pool(self.runtimes, lambda: self.identity, spawn, clock)
+        self.pool = Pool(self.runtimes, lambda: self.identity, spawn, clock, dial)
         self.wheel: TimerWheel[Callable[[], None]] = TimerWheel(now=self.now())
         self.around = Surroundings(node, service, self.runtimes, rng, recorder.request, recorder.ejection)
         self.connections: set[Connection] = set()
         self.is_draining = False
-        self._tick: asyncio.TimerHandle | None = None
+        self._is_ticking = False
 
     def apply_tables(self, tables: ProxyTables) -> None:
         """Swap the tables; connections that are no longer allowed end, idle ones to endpoints that left close."""
@@ -118,8 +132,9 @@ class ProxyState:
 
     def arm(self, deadline: float, call: Callable[[], None]) -> Timer[Callable[[], None]]:
         """Have `call` called at a deadline (monotonic seconds), at most a tick late."""
-        if self._tick is None:
-            self._tick = asyncio.get_running_loop().call_later(self.wheel.tick_s, self._turn)
+        if not self._is_ticking:
+            self._is_ticking = True
+            self.later(self.wheel.tick_s, self._turn)
         return self.wheel.set(deadline, call)
 
     def sweep(self) -> None:
@@ -143,8 +158,8 @@ class ProxyState:
 
     def _turn(self) -> None:
         """Turn the wheel; it stands still while no timer is armed."""
-        self._tick = None
         for call in self.wheel.advance(self.now()):
             call()
-        if self.wheel.armed and self._tick is None:
-            self._tick = asyncio.get_running_loop().call_later(self.wheel.tick_s, self._turn)
+        self._is_ticking = self.wheel.armed > 0
+        if self._is_ticking:
+            self.later(self.wheel.tick_s, self._turn)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mesh.base.errors import IdentityError, UpstreamError
-from mesh.proxy.connection.connector import TIMED_OUT, connect
+from mesh.proxy.connection.connector import TIMED_OUT
 from mesh.proxy.connection.peer import Peer
 from mesh.proxy.connection.state import ProxyState, StreamEnding
 from mesh.proxy.connection.tls_layer import Wire
@@ -235,7 +235,7 @@ class TcpProxy(asyncio.Protocol):
         upstream = TcpUpstream(self)
         runtime.started(endpoint.key)
         try:
-            await connect(cluster, endpoint, upstream, identity=self._state.identity, clock=self._state.clock)
+            await self._state.dial(cluster, endpoint, upstream, identity=self._state.identity, clock=self._state.clock)
         except UpstreamError as error:
             failure = Failure.CONNECT_TIMEOUT if str(error) == TIMED_OUT else Failure.CONNECT_FAILURE
             self._judge(runtime, endpoint, failure)
