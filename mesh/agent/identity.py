@@ -113,8 +113,7 @@ class IdentityKeeper:
                 token=token, host=self._settings.host, service=self._service, csr_der=make_csr(key)
             )
             issued = await rpc.JOIN.on(channel)(request, timeout=CALL_TIMEOUT_S)
-        # Used up: what nobody needs any more nobody can steal.
-        await asyncio.to_thread(self._settings.token_file.unlink, missing_ok=True)
+        await asyncio.to_thread(_discard_token, self._settings.token_file)
         return issued
 
     async def _sign(self, key: ec.EllipticCurvePrivateKey) -> Any:
@@ -169,6 +168,21 @@ def _read_token(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError("reading the join token: it is not ASCII", Position(str(path))) from error
+
+
+def _discard_token(path: Path) -> None:
+    """Remove the token: it is used up, and what nobody needs nobody should find.
+
+    A failure does not cost the certificate that the token has just bought: in a directory that is not ours the file
+    is emptied in place of removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        try:
+            path.write_bytes(b"")
+        except OSError as error:
+            log.warning("the used join token could not be removed", extra={"path": str(path), "reason": str(error)})
 
 
 def _describe(error: Exception) -> str:

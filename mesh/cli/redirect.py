@@ -17,7 +17,7 @@ from mesh.base.errors import MeshError
 from mesh.redirect.model import Family, RedirectPlan, Rule
 from mesh.redirect.plan import all_rules, rules_of
 from mesh.redirect.reconcile import reconcile, remove
-from mesh.redirect.render import render, render_listing
+from mesh.redirect.render import render, render_listing, render_markdown
 from mesh.redirect.saved import Saved, parse_saved
 from mesh.redirect.verify import Finding, verify
 
@@ -55,7 +55,7 @@ def redirect() -> None:
 
 @redirect.command("render")
 @_plan_options
-@_output
+@click.option("--output", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
 @click.option("--family", type=click.Choice([f.value for f in Family]), help="One family as iptables-restore text.")
 @click.option("--comments/--no-comments", default=True, help="Rule names as comments in the kernel.")
 def render_command(output: str, family: str | None, comments: bool, **flags: Any) -> None:
@@ -65,6 +65,8 @@ def render_command(output: str, family: str | None, comments: bool, **flags: Any
         click.echo(render(rules_of(plan, Family(family)), with_comments=comments), nl=False)
     elif output == "json":
         click.echo(json.dumps([dataclasses.asdict(rule) for rule in all_rules(plan)], indent=2))
+    elif output == "markdown":
+        click.echo(render_markdown(all_rules(plan)), nl=False)
     else:
         click.echo(render_listing(all_rules(plan)), nl=False)
 

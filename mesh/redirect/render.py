@@ -44,6 +44,20 @@ def render_listing(rules: tuple[Rule, ...]) -> str:
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
+def render_markdown(rules: tuple[Rule, ...]) -> str:
+    """Return the rules as the tables of docs/reference/redirect.md, which a test holds equal to this."""
+    lines: list[str] = []
+    place = ("", "", "")
+    for rule in rules:
+        if (rule.family, rule.table, rule.chain) != place:
+            place = (rule.family, rule.table, rule.chain)
+            lines += ["", f"### {rule.family}: table {rule.table}, chain {rule.chain}", ""]
+            lines += ["| rule | match and target | reason |", "|---|---|---|"]
+        name = f"{rule.name} ({rule.source})" if rule.source else rule.name
+        lines.append(f"| {name} | `{rule.specification}` | {rule.reason} |")
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
 def comment_of(rule: Rule) -> str:
     """Return the name under which a rule stands in the kernel, at most 255 bytes as the comment match allows."""
     return f"meshyard {rule.source} {rule.name}".replace("  ", " ")

@@ -8,7 +8,7 @@ import pytest
 
 from mesh.redirect.model import Family, RedirectPlan
 from mesh.redirect.plan import all_rules, rules_of
-from mesh.redirect.render import comment_of, render, render_listing
+from mesh.redirect.render import comment_of, render, render_listing, render_markdown
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "redirect"
 PLANS = {
@@ -46,3 +46,14 @@ def test_chains_are_declared_before_use_and_entries_come_last() -> None:
         for block in text.split("COMMIT\n")[:-1]:
             kinds = [line[0:2] for line in block.splitlines()[1:]]
             assert kinds == sorted(kinds, key=[":M", "-A", "-I"].index)
+
+
+def test_the_reference_page_shows_these_rules() -> None:
+    page = (GOLDEN.parents[2] / "docs" / "reference" / "redirect.md").read_text()
+    assert page.split("<!-- rules -->\n\n")[1] == render_markdown(all_rules(PLANS["payment"]))
+
+
+def test_the_reference_page_explains_every_pitfall_a_rule_names() -> None:
+    page = (GOLDEN.parents[2] / "docs" / "reference" / "redirect.md").read_text()
+    for rule in all_rules(PLANS["payment"]):
+        assert not rule.source or f"\n| {rule.source} | " in page
