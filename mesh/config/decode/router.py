@@ -9,7 +9,7 @@ from mesh.config.decode.report import Report
 from mesh.config.entries import HttpMatch, RouteDestination, ServiceRoute, ServiceRouter
 from mesh.config.hcl.tree import ObjectNode
 
-# Envoy's retry_on words for HTTP (router filter, x-envoy-retry-on).
+# Envoy's retry_on words (router filter, x-envoy-retry-on and x-envoy-retry-grpc-on); the last five look at grpc-status.
 RETRY_ON = (
     "5xx",
     "gateway-error",
@@ -19,20 +19,15 @@ RETRY_ON = (
     "refused-stream",
     "retriable-4xx",
     "retriable-status-codes",
+    "envoy-ratelimited",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
 )
-# Words of Envoy that Meshyard's sidecar does not act on: gRPC's, HTTP/3's, and those that need a list of headers.
-RETRY_ON_NOT_IMPLEMENTED = frozenset(
-    {
-        "envoy-ratelimited",
-        "retriable-headers",
-        "http3-post-connect-failure",
-        "cancelled",
-        "deadline-exceeded",
-        "internal",
-        "resource-exhausted",
-        "unavailable",
-    }
-)
+# Words of Envoy that cannot be meant here: headers cannot be listed in a service-router, and nobody speaks HTTP/3.
+RETRY_ON_NOT_IMPLEMENTED = frozenset({"retriable-headers", "http3-post-connect-failure"})
 ENTRY_NOT_IMPLEMENTED = ("Namespace", "Partition")
 DESTINATION_NOT_IMPLEMENTED = {
     "ServiceSubset": "",
