@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import subprocess
 from pathlib import Path
@@ -81,7 +82,10 @@ def apply_command(output: str, dry_run: bool, **flags: Any) -> None:
     changed: list[str] = []
     for family in _families():
         rules = rules_of(plan, family)
-        text = reconcile(rules, _save(family), with_comments=_has_comments(family))
+        saved = _save(family)
+        text = reconcile(rules, saved)
+        if text and not _has_comments():
+            text = reconcile(rules, saved, with_comments=False)
         if text and _restore(family, text, dry_run=dry_run):
             changed.append(family.value)
             _require_in_force(family, rules)
@@ -179,8 +183,10 @@ def _restore(family: Family, text: str, *, dry_run: bool) -> bool:
     return True
 
 
-def _has_comments(family: Family) -> bool:
-    return _run(f"{family.program_prefix}-restore", "--noflush", "--test", text=_COMMENT_TRIAL).returncode == 0
+@functools.cache
+def _has_comments() -> bool:
+    """Say whether the kernel has the comment match; both families have it or neither."""
+    return _run("iptables-restore", "--noflush", "--test", text=_COMMENT_TRIAL).returncode == 0
 
 
 def _require_in_force(family: Family, rules: tuple[Rule, ...]) -> None:
