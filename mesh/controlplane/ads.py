@@ -172,6 +172,7 @@ class AdsService:
             if mailbox.take_change() is not None:
                 self._refresh(view, None)
         responses = stream.update(view.resources)
+        counted: dict[str, int] = {}
         while True:
             while mailbox.requests:
                 request = mailbox.requests.popleft()
@@ -182,6 +183,8 @@ class AdsService:
                 responses += stream.update(view.resources, changed)
             for response in responses:
                 await _write(context, response)
+            if responses:
+                self._count_pushes(stream, counted)
             responses = []
             if mailbox.is_closed and not mailbox.requests:
                 return
@@ -197,6 +200,14 @@ class AdsService:
                 "snapshot refused, the proxy keeps what it has", extra={"node": str(view.node), "why": str(error)}
             )
             return {}
+
+    def _count_pushes(self, stream: Any, counted: dict[str, int]) -> None:
+        """Add what the machine has sent since the last time to the metrics."""
+        for url, subscription in stream.subscriptions.items():
+            fresh = subscription.responses - counted.get(url, 0)
+            if fresh:
+                counted[url] = subscription.responses
+                self._metrics.counter("mesh_xds_pushes_total", SHORT_NAME[url]).value += fresh
 
     def _count(self, request: Any) -> None:
         kind = SHORT_NAME.get(request.type_url)

@@ -12,13 +12,15 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.service.discovery.v3 import discovery_pb2
 
 from mesh.api import rpc
 from mesh.api.client import MeshClient
 from mesh.base.errors import ConfigError, IdentityError
 from mesh.spiffe.svid import X509Svid
 from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER
-from tests.fakes.control_plane_process import ControlPlaneProcess, DeltaTalk, until, until_ready
+from tests.fakes.control_plane_process import ADS_PATH, ControlPlaneProcess, DeltaTalk, until, until_ready
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +104,27 @@ def test_an_intention_reaches_a_proxy_in_less_than_100_ms(control_plane: Control
                 assert min(took) < 0.1
                 statuses = (await client.proxies())[0]
                 assert (statuses["node"], statuses["connected"]) == (NODE, True)
+
+    talk(scene)
+
+
+def test_the_state_of_the_world_is_served_too(control_plane: ControlPlaneProcess) -> None:
+    async def scene() -> None:
+        async with control_plane.client() as client:
+            svid, roots = await admitted(control_plane, client)
+            async with control_plane.channel(svid, roots) as channel:
+                stream = channel.stream_stream(
+                    ADS_PATH.replace("Delta", "Stream"),
+                    request_serializer=discovery_pb2.DiscoveryRequest.SerializeToString,
+                    response_deserializer=discovery_pb2.DiscoveryResponse.FromString,
+                )()
+                request = discovery_pb2.DiscoveryRequest(type_url=CLUSTER)
+                request.node.id, request.node.cluster = NODE, "payment-service"
+                await stream.write(request)
+                answer = await stream.read()
+                names = {cluster_pb2.Cluster.FromString(body.value).name for body in answer.resources}
+                assert names == {"payment-service", "local_app", "self_probe"}
+            assert 'mesh_xds_pushes_total{type="CDS"} 1' in await client.metrics()
 
     talk(scene)
 
