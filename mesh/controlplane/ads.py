@@ -117,6 +117,7 @@ class AdsService:
         if change.is_empty:
             return
         self._snapshots.forget(change)
+        self._cache.forget(self._snapshots.gone(change))
         services = affected_services(change)
         for mailbox, service in self._streams.items():
             if services is None or service in services:

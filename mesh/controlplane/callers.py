@@ -7,6 +7,7 @@ how the *host* of a caller is known: the SPIFFE ID only names the service.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ from mesh.base.errors import IdentityError
 from mesh.controlplane.state import MeshState
 from mesh.spiffe.bundle import TrustBundle
 from mesh.spiffe.verify import verify_peer
+
+log = logging.getLogger("mesh.controlplane.callers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Callers:
         self._state = state
         self._bundle = bundle
         self._clock = clock
+        self._seen_from: dict[int, str] = {}
 
     def require(self, context: Any) -> Caller:
         """Return the proven caller of a call.
@@ -51,14 +55,25 @@ class Callers:
         issued = self._state.issued.get(peer.serial)
         if issued is None or issued.service != peer.spiffe_id.service:
             raise IdentityError(f"verifying a caller: {peer.spiffe_id} has a certificate that was not issued here")
+        address = peer_address(context.peer())
+        self._watch_for_copies(peer.serial, address, issued.host)
         return Caller(
             spiffe_id=str(peer.spiffe_id),
             service=issued.service,
             host=issued.host,
             datacenter=issued.datacenter,
-            address=peer_address(context.peer()),
+            address=address,
             not_after=peer.not_after,
         )
+
+    def _watch_for_copies(self, serial: int, address: str, host: str) -> None:
+        """Raise an alarm when one certificate calls from two addresses: its key may have been copied."""
+        before = self._seen_from.setdefault(serial, address)
+        if before != address:
+            self._seen_from[serial] = address
+            log.warning("one certificate calls from two addresses", extra={"host": host, "from": [before, address]})
+        if len(self._seen_from) > 2 * len(self._state.issued):
+            self._seen_from = {known: seen for known, seen in self._seen_from.items() if known in self._state.issued}
 
     def _chain(self, context: Any) -> tuple[bytes, ...]:
         """Return the peer's certificates as DER, leaf first.

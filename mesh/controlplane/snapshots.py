@@ -48,6 +48,10 @@ class Snapshots:
         for service in change.catalog.services | {name for _, name in change.entries}:
             self._upstreams.pop(service, None)
 
+    def gone(self, change: Change) -> set[str]:
+        """Return the services that a change took out of the mesh."""
+        return {name for name in change.catalog.services if self._state.catalog.virtual_ip(name) is None}
+
     def snapshot(self, node: NodeIdentity) -> ProxySnapshot | None:
         """Return all that one proxy may know; None until its service is registered from its host."""
         instance = self._instance_of(node)

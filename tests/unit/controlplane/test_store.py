@@ -27,6 +27,7 @@ def test_what_was_written_is_there_again(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.slow
 def test_a_second_owner_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "state.db")
     with pytest.raises(StoreError, match="locked"):
