@@ -285,7 +285,7 @@ def test_a_body_that_trickles_is_given_up() -> None:
             outbound(replace(TWO, limits=BreakerLimits(max_requests=0))), b"503", "UO", id="a full breaker: requests"
         ),
         pytest.param(
-            outbound(replace(TWO, limits=BreakerLimits(max_pending_requests=0))), b"503", "UO", id="a full breaker: pending"
+            outbound(replace(TWO, limits=BreakerLimits(max_pending_requests=0))), b"503", "UO", id="another: pending"
         ),
     ],
 )  # fmt: skip
