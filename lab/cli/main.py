@@ -138,7 +138,10 @@ def status(context: Context) -> None:
 @click.pass_obj
 def exec_(context: Context, user: str, host: str, command: tuple[str, ...]) -> None:
     """Run a command on a host as its application: lab exec order-1 -- python -c 'print(1)'."""
-    argv = context.driver.command_for(host, list(command), user=user)
+    given = list(command[1:] if command[0] == "--" else command)
+    if not given:
+        raise click.UsageError("no command; right would be: lab exec order-1 -- id")
+    argv = context.driver.command_for(host, given, user=user)
     os.execvp(argv[0], argv)  # noqa: S606 - stdin, stdout and the exit code pass through untouched
 
 
