@@ -16,7 +16,7 @@ from mesh.proxy.connection.drive import Drive
 from mesh.proxy.connection.peer import Peer
 from mesh.proxy.connection.secrets import Identity
 from mesh.proxy.connection.state import ProxyState
-from mesh.proxy.connection.tls_layer import Wire
+from mesh.proxy.connection.tls_layer import Wire, reset
 from mesh.proxy.filters.exchange import ConnectionFacts, Ending, Request, Response
 from mesh.proxy.filters.stack import Handler, stack_for
 from mesh.proxy.filters.trusted_headers import identity_suffix
@@ -252,7 +252,7 @@ class DownstreamHttp(asyncio.Protocol):
         """End an answer that cannot be completed: a reset, so that it never looks complete."""
         self._drive = None
         self._phase = Phase.CLOSED
-        self._wire.abort()
+        reset(self._wire)
 
     def pause_body(self) -> None:
         """Read no more of the request for now."""

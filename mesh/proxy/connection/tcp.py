@@ -14,7 +14,7 @@ from mesh.base.errors import IdentityError, UpstreamError
 from mesh.proxy.connection.connector import TIMED_OUT
 from mesh.proxy.connection.peer import Peer
 from mesh.proxy.connection.state import ProxyState, StreamEnding
-from mesh.proxy.connection.tls_layer import Wire
+from mesh.proxy.connection.tls_layer import Wire, reset
 from mesh.proxy.filters.exchange import ConnectionFacts
 from mesh.proxy.policy.flags import Failure, Flag, denied
 from mesh.proxy.policy.retry import Outcome, Responded
@@ -73,6 +73,7 @@ class TcpProxy(asyncio.Protocol):
         self._endpoint: Endpoint | None = None
         self._ending = StreamEnding(state.now())
         self._is_over = False
+        self._early = b""
         self._has_downstream_ended = False
         self._has_upstream_ended = False
         self._peer: Peer | None = None
@@ -102,6 +103,9 @@ class TcpProxy(asyncio.Protocol):
         self._ending.bytes_received += len(data)
         if self._upstream is not None and self._upstream.wire is not None:
             self._upstream.wire.write(data)
+        else:  # uvloop begins to read after connection_made, whatever was said there: one read may slip through
+            self._early += data
+            self.wire.pause_reading()
 
     def eof_received(self) -> bool:
         """The caller has no more to say; the answer may go on."""
@@ -262,6 +266,11 @@ class TcpProxy(asyncio.Protocol):
         self._ending.upstream_host = f"{endpoint.address}:{endpoint.port}"
         peer: Any = wire.get_extra_info("peer")
         self._ending.upstream_peer = "" if peer is None else peer.spiffe_id
+        if self._early:
+            wire.write(self._early)
+            self._early = b""
+        if self._has_downstream_ended:
+            wire.write_eof()
         self.wire.resume_reading()
 
     def _leave_endpoint(self) -> None:
@@ -276,13 +285,13 @@ class TcpProxy(asyncio.Protocol):
             if is_clean:
                 upstream.wire.close()
             else:
-                upstream.wire.abort()
+                reset(upstream.wire)
 
     def _cut(self, flag: str, details: str) -> None:
         """End both halves at once."""
         self._finish(flag, details)
         self._drop_upstream(is_clean=False)
-        self.wire.abort()
+        reset(self.wire)
 
     def _finish(self, flag: str, details: str) -> None:
         """Note the end, once."""

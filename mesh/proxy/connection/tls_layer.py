@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +20,7 @@ from mesh.base.errors import IdentityError
 from mesh.proxy.connection.peer import Peer, der_chain
 
 HANDSHAKE_TIMEOUT_S = 5.0
+_LINGER_RESET = struct.pack("ii", 1, 0)  # on, for no time: close(2) sends RST
 _RECORD = 65536  # asked of OpenSSL per read; it gives at most one record, 16 KiB
 
 
@@ -32,6 +35,18 @@ class Wire(Protocol):
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def get_extra_info(self, name: str, default: Any = None) -> Any: ...
+
+
+def reset(wire: Wire) -> None:
+    """End a connection with a TCP reset, so that nobody takes what was sent for all there is.
+
+    `abort` alone sends a FIN when the buffers are empty (libuv closes), which ends a body without a length cleanly.
+    """
+    sock = wire.get_extra_info("socket")
+    if sock is not None and not wire.is_closing():
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    wire.abort()
 
 
 class TlsLayer(asyncio.Protocol):

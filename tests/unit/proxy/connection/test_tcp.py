@@ -92,6 +92,18 @@ def test_half_close_passes_through() -> None:
     assert not application.is_open
 
 
+def test_what_slips_through_before_the_upstream_is_there_is_not_lost() -> None:
+    script = outbound_script(1)
+    caller = script.caller()
+    caller.is_paused = False  # as with uvloop, which begins to read after connection_made
+    caller.says(b"early")
+    caller.is_paused = False
+    caller.ends()
+    upstream = script.dial().connects()
+    assert upstream.heard() == b"early"
+    assert upstream.has_eof
+
+
 def test_another_endpoint_is_tried_before_a_byte_was_sent() -> None:
     script = outbound_script(1, 2)
     caller = script.caller()
