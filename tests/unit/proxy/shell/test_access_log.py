@@ -1,0 +1,47 @@
+"""The access log: batches, bounds, and what a bad disk costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mesh.proxy.shell.access_log import BATCH, MAX_WAITING, AccessLog
+
+
+def test_records_become_lines_in_order(tmp_path: Path) -> None:
+    dropped: list[int] = []
+    log = AccessLog(str(tmp_path / "access.log"), dropped.append)
+    for number in range(BATCH + 1):
+        log.append(lambda number=number: {"n": number})  # type: ignore[misc]  # a default binds it now
+    assert log.flush()
+    assert not log.flush()
+    log.close()
+    lines = (tmp_path / "access.log").read_text().splitlines()
+    assert [json.loads(line)["n"] for line in lines] == list(range(BATCH + 1))
+    assert dropped == []
+
+
+def test_a_missing_folder_costs_lines_and_nothing_else(tmp_path: Path) -> None:
+    dropped: list[int] = []
+    log = AccessLog(str(tmp_path / "nowhere" / "access.log"), dropped.append)
+    log.append(lambda: {"n": 1})
+    log.flush()
+    assert dropped == [1]
+    (tmp_path / "nowhere").mkdir()
+    log.append(lambda: {"n": 2})
+    log.close()
+    assert (tmp_path / "nowhere" / "access.log").read_text() == '{"n":2}\n'
+
+
+def test_what_waits_is_bounded() -> None:
+    dropped: list[int] = []
+    log = AccessLog("/dev/null", dropped.append)
+    for _ in range(MAX_WAITING + 3):
+        log.append(dict)
+    assert sum(dropped) == 3
+
+
+def test_without_a_path_nothing_is_kept() -> None:
+    log = AccessLog("", lambda lines: None)
+    log.append(dict)
+    assert not log.flush()
