@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
+from collections.abc import Callable
 
 from tests.e2e.kit import Lab, eventually
 
@@ -10,19 +13,45 @@ INTERVAL_S = 1.0  # of the demo services' checks
 WITHIN_S = INTERVAL_S + 1.0
 PROXIES = ("order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "pulse-1", "inventory-1")
 SEEN_BY_SIDECAR = (
-    "import json, sys, urllib.request\n"
-    "print(urllib.request.urlopen('http://127.0.0.1:15000/clusters?format=json', timeout=5).read().decode())"
+    "import urllib.request\nprint(urllib.request.urlopen('http://127.0.0.1:15000/clusters', timeout=5).read().decode())"
 )
+
+
+# Watches one sidecar's view of a cluster and prints the moment at which an address is in rotation, or is not.
+WATCH = """
+import json, sys, time, urllib.request
+address, wanted, deadline = sys.argv[1], sys.argv[2] == "in", time.time() + 20
+while time.time() < deadline:
+    clusters = json.load(urllib.request.urlopen("http://127.0.0.1:15000/clusters", timeout=5))
+    cluster = next(one for one in clusters if one["name"] == "payment-service")
+    seen = {one["address"].rpartition(":")[0] for one in cluster["endpoints"] if one["is_healthy"]}
+    if (address in seen) == wanted:
+        print(time.time())
+        break
+    time.sleep(0.05)
+"""
+
+
+def moments(lab: Lab, address: str, wanted: str, trigger: Callable[[], None]) -> list[float]:
+    """Return how long after `trigger` each sidecar had the address in (or out of) rotation, in seconds."""
+    with contextlib.ExitStack() as stack:
+        watchers = [
+            stack.enter_context(lab.background(host, "python", "-c", WATCH, address, wanted, user="root"))
+            for host in PROXIES
+        ]
+        began = time.time()
+        trigger()
+        seen = [process.communicate(timeout=30)[0].strip() for process in watchers]
+    assert all(seen), f"a sidecar never saw it: {dict(zip(PROXIES, seen, strict=True))}"
+    return [float(moment) - began for moment in seen]
 
 
 def healthy_addresses(lab: Lab, host: str, cluster: str) -> set[str]:
     """Return the addresses one sidecar has in rotation for a cluster."""
     done = lab.python(host, SEEN_BY_SIDECAR, user="root")
     assert done.exit_code == 0, done.stderr
-    import json
-
-    clusters = {item["name"]: item for item in json.loads(done.stdout)["clusters"]}
-    return {endpoint["address"] for endpoint in clusters[cluster]["endpoints"] if endpoint["is_healthy"]}
+    clusters = {item["name"]: item for item in json.loads(done.stdout)}
+    return {one["address"].rpartition(":")[0] for one in clusters[cluster]["endpoints"] if one["is_healthy"]}
 
 
 def everybody_sees(lab: Lab, count: int) -> bool:
@@ -48,16 +77,19 @@ def test_01_a_failing_instance_leaves_every_proxy_and_comes_back(lab: Lab) -> No
     assert served == {"payment-1", "payment-2"}
 
 
-def test_02_a_dead_application_leaves_and_comes_back(lab: Lab) -> None:
+def test_02_a_dead_application_leaves_within_its_interval_and_a_second_and_comes_back(lab: Lab) -> None:
     eventually(lambda: everybody_sees(lab, 2), within_s=5, what="both payment instances in every proxy")
-    lab.driver.unit("payment-2", "app", "stop")
+    address = lab.driver.address_of("payment-2")
     try:
-        eventually(lambda: everybody_sees(lab, 1), within_s=WITHIN_S + 2.0, what="payment-2 to leave every proxy")
+        took = moments(lab, address, "out", lambda: lab.driver.unit("payment-2", "app", "stop-now"))
+        assert max(took) <= WITHIN_S, took
         shown = {one["host"]: one["status"] for one in lab.mesh_json("catalog", "instances")["instances"]}
         assert shown["payment-2"] == "critical"
+        assert shown["payment-1"] == "passing"
     finally:
         lab.driver.unit("payment-2", "app", "start")
     eventually(lambda: everybody_sees(lab, 2), within_s=10, what="payment-2 to come back")
+    assert {lab.order().json["charge"]["served_by"] for _ in range(4)} == {"payment-1", "payment-2"}
 
 
 def test_03_a_host_that_falls_silent_leaves_too(lab: Lab) -> None:
