@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import logging
 import signal
@@ -20,6 +21,7 @@ from mesh.xds.bootstrap import Bootstrap, read_bootstrap
 log = logging.getLogger("mesh.sidecar")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+LOOK_EVERY_S = 0.05  # this is start time
 _PR_SET_DUMPABLE = 4
 
 
@@ -36,30 +38,47 @@ def run(argv: Sequence[str]) -> int:
     if arguments is None:
         return EXIT_USAGE
     setup_logging("sidecar")
-    path: Path = arguments.bootstrap
-    try:
-        bootstrap = read_bootstrap(path.read_text(), str(path))
-    except (ConfigError, OSError) as error:
-        log.error("the sidecar cannot begin", extra={"said": str(error)})
-        return EXIT_FAILED
     _allow_own_proc()
     exit_code = EXIT_OK
     try:
-        _run_loop(_serve(bootstrap, arguments.access_log))
-    except* OSError as group:
+        _run_loop(_serve(arguments.bootstrap, arguments.access_log))
+    except* (ConfigError, OSError) as group:
         log.error("the sidecar ended", extra={"said": "; ".join(str(error) for error in group.exceptions)})
         exit_code = EXIT_FAILED
     return exit_code
 
 
-async def _serve(bootstrap: Bootstrap, access_log: str | None) -> None:
+async def _serve(path: Path, access_log: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    bootstrap = await _read_when_written(path, stop)
+    if bootstrap is None:
+        return
     async with asyncio.TaskGroup() as group:
         await Sidecar(bootstrap, access_log, group).run(stop)
     log.info("ended")
+
+
+async def _read_when_written(path: Path, stop: asyncio.Event) -> Bootstrap | None:
+    """Return the bootstrap as soon as the agent has written it; None when asked to stop before.
+
+    Raises:
+        ConfigError: it is not a bootstrap.
+        OSError: it is there and cannot be read.
+    """
+    is_said = False
+    while not stop.is_set():
+        try:
+            return read_bootstrap(await asyncio.to_thread(path.read_text), str(path))
+        except FileNotFoundError:
+            if not is_said:
+                is_said = True
+                log.info("waiting for the agent to write the bootstrap", extra={"path": str(path)})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
+    return None
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -74,6 +74,8 @@ class TcpProxy(asyncio.Protocol):
         self._ending = StreamEnding(state.now())
         self._is_over = False
         self._early = b""
+        self._moved = 0
+        self._idle_since = state.now()
         self._has_downstream_ended = False
         self._has_upstream_ended = False
         self._peer: Peer | None = None
@@ -170,9 +172,15 @@ class TcpProxy(asyncio.Protocol):
             self._prove_again()
 
     def check(self, now: float) -> None:
-        """Cut the stream when the caller's certificate is over."""
+        """Cut the stream when the caller's certificate is over, or when nothing moved for too long."""
         if self._peer is not None and self._state.clock.utcnow() >= self._peer.not_after:
             self._cut("", "peer_certificate_expired")
+            return
+        moved = self._ending.bytes_received + self._ending.bytes_sent
+        if moved != self._moved:
+            self._moved, self._idle_since = moved, now
+        elif self._chain is not None and now - self._idle_since > self._chain.idle_timeout_s:
+            self._cut(str(Flag.SI), "idle_timeout")
 
     def drain(self) -> None:
         """A stream has no last request; it ends with the drain time at the latest."""

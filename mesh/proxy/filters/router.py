@@ -6,6 +6,7 @@ Reads as it happens. The limits of one request are its `Plan` (route and caller)
 
 from __future__ import annotations
 
+from mesh.proxy.filters.authorization import DECISION_HEADER
 from mesh.proxy.filters.exchange import Answer, Attempt, Failed, Request, Response, Send, Sleep, local_response
 from mesh.proxy.http.emit import emit_request
 from mesh.proxy.policy.flags import Failure, Flag, local_reply
@@ -15,7 +16,7 @@ from mesh.proxy.policy.runtime import ClusterRuntime
 from mesh.proxy.tables.model import ClusterAction, DirectResponse, Endpoint, Route
 
 # What the mesh itself tells a caller through the sidecar beside it; nobody else may write these names.
-KEPT_FROM_PEERS = frozenset({"x-mesh-decision"})
+KEPT_FROM_PEERS = frozenset({DECISION_HEADER})
 
 
 async def router(request: Request) -> Response:
@@ -115,7 +116,10 @@ def judged(outcome: Answer | Failed) -> Responded | Failure:
 
 def pass_on(request: Request, route: Route, answer: Answer, flags: tuple[Flag, ...]) -> Response:
     """Make the upstream's answer ours."""
-    keep = frozenset() if request.chain.is_inbound else KEPT_FROM_PEERS
+    keep: frozenset[str] = frozenset()
+    if not request.chain.is_inbound:
+        keep = KEPT_FROM_PEERS
+        request.rule = answer.head.first(DECISION_HEADER) or ""  # the far side's rule, for our own log
     remove = frozenset(route.response_headers_to_remove)
     return Response(answer.head.status, answer=answer, remove=remove, keep=keep, flags=flags)
 

@@ -59,7 +59,7 @@ class Report:
         hop[2].value += ending.bytes_sent
         for attempt in request.attempts[1:]:
             self._metrics.counter("mesh_upstream_retries_total", request.cluster, attempt.outcome).value += 1
-        if request.rule:
+        if request.rule and is_inbound:
             verdict = "deny" if ending.status == 403 and not request.cluster else "allow"
             self._metrics.counter("mesh_rbac_decisions_total", destination, verdict, request.rule).value += 1
         ended_at = time.time()

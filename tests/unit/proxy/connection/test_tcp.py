@@ -76,6 +76,19 @@ def test_a_stream_is_cut_when_the_certificate_expires() -> None:
     assert script.log[0]["response_code_details"] == "peer_certificate_expired"
 
 
+def test_a_stream_on_which_nothing_moves_is_cut() -> None:
+    script = outbound_script(1)
+    caller = script.caller()
+    script.dial().connects()
+    script.passes(1800)
+    caller.says(b"x")
+    script.passes(1900)
+    assert caller.is_open
+    script.passes(1800)
+    assert caller.is_reset
+    assert script.log[0]["response_flags"] == "SI"
+
+
 def test_half_close_passes_through() -> None:
     script = inbound_script()
     caller = script.caller(peer("payment-service"))
