@@ -20,6 +20,13 @@ TRUSTED_NAMES = frozenset({"x-forwarded-client-cert"})
 TRUSTED_PREFIXES = ("x-envoy-", "x-mesh-")
 
 
+# What nearly every request has that begins with x and is nobody's claim: known without looking closer.
+FAMILIAR_NAMES = frozenset(
+    {"x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip"}
+    | {"x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"}
+)
+
+
 def is_trusted_name(name: str) -> bool:
     """Say whether a lower-case field name is one only the mesh may write, underscores counting as dashes."""
     canonical = name.replace("_", "-")
@@ -28,4 +35,4 @@ def is_trusted_name(name: str) -> bool:
 
 def trusted_names_in(names: Iterable[str]) -> set[str]:
     """Return those of the lower-case names that only the mesh may write."""
-    return {name for name in names if name[0] == "x" and is_trusted_name(name)}
+    return {name for name in names if name[0] == "x" and name not in FAMILIAR_NAMES and is_trusted_name(name)}
