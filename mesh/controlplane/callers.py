@@ -19,7 +19,7 @@ from mesh.base.clock import Clock
 from mesh.base.errors import IdentityError
 from mesh.controlplane.state import MeshState
 from mesh.spiffe.bundle import TrustBundle
-from mesh.spiffe.verify import verify_peer
+from mesh.spiffe.verify import PeerVerifier
 
 log = logging.getLogger("mesh.controlplane.callers")
 
@@ -41,7 +41,7 @@ class Callers:
 
     def __init__(self, state: MeshState, bundle: TrustBundle, clock: Clock) -> None:
         self._state = state
-        self._bundle = bundle
+        self._verifier = PeerVerifier(bundle)
         self._clock = clock
         self._seen_from: dict[int, str] = {}
 
@@ -51,7 +51,7 @@ class Callers:
         Raises:
             IdentityError: no certificate, one that does not verify, or one whose serial number we do not know.
         """
-        peer = verify_peer(self._chain(context), self._bundle, now=self._clock.utcnow())
+        peer = self._verifier.verify(self._chain(context), now=self._clock.utcnow())
         issued = self._state.issued.get(peer.serial)
         if issued is None or issued.service != peer.spiffe_id.service:
             raise IdentityError(f"verifying a caller: {peer.spiffe_id} has a certificate that was not issued here")

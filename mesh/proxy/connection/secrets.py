@@ -21,7 +21,7 @@ from mesh.base.errors import IdentityError
 from mesh.proxy.connection.peer import Peer
 from mesh.spiffe.bundle import TrustBundle
 from mesh.spiffe.id import SpiffeId
-from mesh.spiffe.verify import verify_peer
+from mesh.spiffe.verify import PeerVerifier
 
 
 class Identity:
@@ -37,7 +37,7 @@ class Identity:
         IdentityError: certificate, key and roots do not fit together or do not parse.
     """
 
-    __slots__ = ("_client", "_load", "_server", "bundle", "generation", "leaf", "not_after", "spiffe_id")
+    __slots__ = ("_client", "_server", "_verifier", "bundle", "generation", "leaf", "not_after", "spiffe_id")
 
     def __init__(self, generation: int, chain_pem: bytes, key_pem: bytes, roots_pem: bytes) -> None:
         try:
@@ -48,6 +48,7 @@ class Identity:
         self.spiffe_id = _own_id(self.leaf)
         self.not_after: datetime = self.leaf.not_valid_after_utc
         self.bundle = TrustBundle.from_pem(SpiffeId.parse(self.spiffe_id).trust_domain, roots_pem)
+        self._verifier = PeerVerifier(self.bundle)  # what it remembers holds for these roots only
         try:
             self._server = _context(ssl.PROTOCOL_TLS_SERVER, chain_pem, key_pem, roots_pem)
             self._client: dict[tuple[str, ...], ssl.SSLContext] = {
@@ -80,7 +81,7 @@ class Identity:
         Raises:
             IdentityError: nobody, somebody unknown, or not one of `expected`; the message names the fault.
         """
-        proven = verify_peer(chain, self.bundle, now=now, expected=expected)
+        proven = self._verifier.verify(chain, now=now, expected=expected)
         try:
             service = proven.spiffe_id.service
         except IdentityError:
