@@ -210,14 +210,17 @@ class NetnsDriver:
 
 
 def _drop_to(user: str) -> list[str]:
+    """Return the setpriv command that makes a process one of a host's users; it dies with the nsenter before it."""
     if user not in USERS:
         raise LabError(f"no user {user!r}; there are: {', '.join(USERS)}", exit_code=2)
+    tied = ["setpriv", "--pdeathsig=KILL"]
     if user == "root":
-        return []
+        return [*tied, "--"]
     uid = USERS[user]
-    groups = f"--groups={ports.GID_WORKLOAD}" if user in ("app", "agent", "sidecar") else "--clear-groups"
-    gid = ports.GID_WORKLOAD if user in ("app", "agent", "sidecar") else uid
-    return ["setpriv", f"--reuid={uid}", f"--regid={gid}", groups, "--no-new-privs", "--bounding-set=-all", "--"]
+    is_member = user in ("app", "agent", "sidecar")
+    groups = f"--groups={ports.GID_WORKLOAD}" if is_member else "--clear-groups"
+    gid = ports.GID_WORKLOAD if is_member else uid
+    return [*tied, f"--reuid={uid}", f"--regid={gid}", groups, "--no-new-privs", "--bounding-set=-all", "--"]
 
 
 def _environment_of(host: str, user: str) -> list[str]:
