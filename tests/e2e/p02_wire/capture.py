@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 ETHERNET, COOKED = 1, 113
 IPV4, IPV6 = 0x0800, 0x86DD
 TCP = 6
+SYN = 2
 TLS_HANDSHAKE = 22
 CLIENT_HELLO, SERVER_HELLO = 1, 2
 SUPPORTED_VERSIONS = 43
@@ -19,10 +20,14 @@ Flow = tuple[bytes, int, bytes, int]
 
 @dataclass(slots=True)
 class Capture:
-    """Everything that was on the wire: raw bytes, TCP streams by direction, and other protocols seen."""
+    """Everything that was on the wire: raw bytes, TCP streams by direction, and other protocols seen.
+
+    `begun` are the streams whose SYN is in the capture: those can be read from their first byte.
+    """
 
     raw: bytes
     streams: dict[Flow, bytes] = field(default_factory=dict)
+    begun: set[Flow] = field(default_factory=set)
     other_protocols: set[int] = field(default_factory=set)
 
 
@@ -42,9 +47,12 @@ def read(raw: bytes) -> Capture:
             capture.other_protocols.add(protocol)
             continue
         source_port, target_port, sequence = struct.unpack("!HHI", body[:8])
+        flow = (source, source_port, target, target_port)
         payload = body[(body[12] >> 4) * 4 :]
+        if body[13] & SYN:
+            capture.begun.add(flow)
         if payload:
-            segments[(source, source_port, target, target_port)].setdefault(sequence, payload)
+            segments[flow].setdefault(sequence, payload)
     for flow, parts in segments.items():
         capture.streams[flow] = _joined(parts)
     return capture
