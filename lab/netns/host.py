@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 
 from lab.netns import links, mounts, syscalls
 from lab.netns.spawn import spawn
@@ -56,6 +57,11 @@ def start(
     return Host(host, pid, ours)
 
 
+def needed_of(checkout: str) -> list[str]:
+    """Return the folders of the machine that every process of the lab has to see: the project and its Python."""
+    return [checkout, sys.prefix, sys.base_prefix]
+
+
 class Host:
     """The init's handle of one host."""
 
@@ -103,7 +109,7 @@ def _live(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     syscalls.prctl(syscalls.PR_SET_NAME, f"host-{host.name}".encode()[:15])
     syscalls.sethostname(host.name)
-    mounts.furnish(files, dirs_of(host))
+    mounts.furnish(files, dirs_of(host), needed_of(checkout))
     channel.recv(1)  # the cable is plugged in
     links.configure(host, topology)
     if listeners:

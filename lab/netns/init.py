@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.netns import jobs, links, mounts, syscalls
-from lab.netns.host import Host, start
+from lab.netns.host import Host, needed_of, start
 from lab.netns.launch import service_files
 from lab.netns.plan import Plan
 from lab.topology import HostSpec, Role, Topology, host_from_json, to_json
@@ -56,8 +56,8 @@ class Init:
         mounts.make_private()
         mounts.fresh_proc()
         syscalls.sethostname("meshyard")
-        mounts.hide_homes([self.plan.checkout, sys.prefix, sys.base_prefix])
-        mounts.tmpfs("/run")
+        mounts.hide_homes(needed_of(self.plan.checkout))
+        mounts.cover("/run", needed_of(self.plan.checkout))
         links.make_bridges(self.topology)
         for host in self.topology.hosts.values():
             self.add_host(host, self.plan.listeners.get(host.name, {}), self.plan.service_files.get(host.name))

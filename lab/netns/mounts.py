@@ -39,14 +39,19 @@ def hide_homes(needed: Iterable[str]) -> None:
     """
     wanted = sorted({os.path.realpath(path) for path in needed} | {os.path.abspath(path) for path in needed})
     for private in sorted({folder for path in wanted if (folder := _first_private_parent(path))}):
-        inside = [path for path in wanted if path.startswith(private + "/") and Path(path).is_dir()]
-        handles = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in inside}
-        tmpfs(private)
-        for path, handle in handles.items():
-            if not Path(path).exists():
-                Path(path).mkdir(parents=True)
-                mount(f"/proc/self/fd/{handle}", path, flags=MS_BIND | MS_REC)
-            os.close(handle)
+        cover(private, wanted)
+
+
+def cover(folder: str, needed: Iterable[str], mode: int = 0o755) -> None:
+    """Lay an empty tmpfs over a folder and show again, at its old path, what of `needed` lies below it."""
+    inside = sorted(path for path in needed if path.startswith(folder + "/") and Path(path).is_dir())
+    handles = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in inside}
+    tmpfs(folder, mode)
+    for path, handle in handles.items():
+        if not Path(path).exists():
+            Path(path).mkdir(parents=True)
+            mount(f"/proc/self/fd/{handle}", path, flags=MS_BIND | MS_REC)
+        os.close(handle)
 
 
 def _first_private_parent(path: str) -> str:
@@ -68,12 +73,19 @@ def overlay(path: str) -> None:
         os.symlink(f"{real}/{entry}", f"{path}/{entry}")
 
 
-def furnish(files: Mapping[str, HostFile], dirs: Mapping[str, tuple[int, int]]) -> None:
-    """Give this mount namespace the face of one host: own /proc, /run, /etc, state folders, files."""
+def furnish(files: Mapping[str, HostFile], dirs: Mapping[str, tuple[int, int]], needed: Iterable[str] = ()) -> None:
+    """Give this mount namespace the face of one host: own /proc, /run, /tmp, /etc, state folders, files.
+
+    Args:
+        files: what to lay into it, by absolute path.
+        dirs: the folders its processes write to: path -> (owner, mode).
+        needed: the checkout and the interpreter, which stay visible also when they lie below /tmp or /run.
+    """
+    needed = tuple(needed)
     make_private()
     fresh_proc()
-    tmpfs("/run")
-    tmpfs("/tmp", 0o1777)  # noqa: S108 - a tmpfs of its own, nothing of the machine
+    cover("/run", needed)
+    cover("/tmp", needed, 0o1777)  # noqa: S108 - a tmpfs of its own, nothing of the machine
     for path in OVERLAID:
         overlay(path)
     for path, (owner, mode) in dirs.items():
