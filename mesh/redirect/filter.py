@@ -11,6 +11,7 @@ connection's state DNAT do.
 
 from __future__ import annotations
 
+from mesh.redirect.answers import answer_rules
 from mesh.redirect.model import UID_ROOT, Family, RedirectPlan, Rule
 
 EGRESS = "MESHYARD_EGRESS"
@@ -78,6 +79,7 @@ def _egress(plan: RedirectPlan) -> tuple[Rule, ...]:
         for port in plan.control_plane_ports
     )  # fmt: skip
     return (
+        *answer_rules(plan, EGRESS, tcp_refusal=RESET, refusal=PROHIBITED[family]),
         *_common_egress(family),
         _rule(
             family, EGRESS,

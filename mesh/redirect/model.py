@@ -38,7 +38,7 @@ class Rule:
         target: what follows `-j`, with its options.
         name: a short name, unique per family; it is the rule's comment in the kernel.
         reason: why the rule is there, one or two sentences.
-        source: the id of the pitfall it avoids (T1 to T18, docs/reference/redirect.md), or empty.
+        source: the id of the pitfall it avoids (T1 to T19, docs/reference/redirect.md), or empty.
     """
 
     family: Family

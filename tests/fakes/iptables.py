@@ -100,6 +100,7 @@ class Packet:
     source: str = "10.77.1.13"
     destination: str = "240.0.0.1"
     port: int = 8080
+    source_port: int = 40000
     uid: int | None = None
     interface: str = "eth0"
     states: frozenset[str] = frozenset({"NEW"})
@@ -162,7 +163,7 @@ def _matches(match: str, packet: Packet, way: str) -> bool:
         if word == "!":
             is_negated = True
             continue
-        value = words.pop(0)
+        value = "" if word == "--socket-exists" else words.pop(0)
         if _holds(word, value, packet, way) == is_negated:
             return False
         is_negated = False
@@ -180,8 +181,12 @@ def _holds(option: str, value: str, packet: Packet, way: str) -> bool:
         return ip_address(packet.source if option == "-s" else packet.destination) in ip_network(value)
     if option == "--uid-owner":
         return packet.uid is not None and packet.uid == int(value)
+    if option == "--socket-exists":
+        return packet.uid is not None
     if option == "--dport":
         return packet.port == int(value)
+    if option == "--sport":
+        return packet.source_port == int(value)
     if option == "--ctstate":
         return bool(packet.states & set(value.split(",")))
     if option == "--ctorigdstport":

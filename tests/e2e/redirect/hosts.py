@@ -14,7 +14,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[3]
 HERE, FAR = "10.91.0.13", "10.91.0.14"
 HERE6, FAR6 = "fd91::13", "fd91::14"
-PORTS = (8080, 15000, 15001, 15006, 15020, 15053)
+PORTS = {1336: (15020, 15053), 1337: (15000, 15001, 15006), 1338: (8080,)}  # of the agent, the sidecar, the application
 
 # Answers each connection with the port that took it and the address that was dialled; UDP likewise.
 SERVE = """
@@ -121,8 +121,9 @@ def two_hosts(*, has_users: bool) -> Iterator[tuple[Host, Host]]:
             for link in ("lo", "eth0"):
                 host.run("ip", "link", "set", link, "up")
             host.run("ip", "route", "add", "default", "via", peer)
-        stack.enter_context(_serving(here, *PORTS))
-        stack.enter_context(_serving(far, 8080, 53, 443, 8502, 8503))
+        for uid, ports in PORTS.items():
+            stack.enter_context(serving(here, *ports, uid=uid))
+        stack.enter_context(serving(far, 8080, 53, 443, 8502, 8503))
         yield here, far
 
 
@@ -146,8 +147,9 @@ def _holder(prefix: list[str], *, has_users: bool = False) -> Iterator[int]:
 
 
 @contextmanager
-def _serving(host: Host, *ports: int) -> Iterator[None]:
-    command = host.command(sys.executable, "-I", "-c", SERVE, *map(str, ports))
+def serving(host: Host, *ports: int, uid: int | None = None) -> Iterator[None]:
+    """Answer on some ports of a host, over both families, as its root or as `uid`, while the block runs."""
+    command = host.command(sys.executable, "-I", "-c", SERVE, *map(str, ports), uid=uid)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

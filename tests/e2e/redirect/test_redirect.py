@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.redirect.hosts import FAR, FAR6, HERE, HERE6, Host, two_hosts
+from tests.e2e.redirect.hosts import FAR, FAR6, HERE, HERE6, Host, serving, two_hosts
 
 pytestmark = pytest.mark.e2e
 
@@ -142,3 +142,17 @@ def test_08_a_dry_run_changes_nothing(hosts: tuple[Host, Host]) -> None:
 def _rules(host: Host) -> list[str]:
     text = host.run("iptables-save").stdout + host.run("ip6tables-save").stdout
     return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("thief", [pytest.param(OTHER, id="another user"), pytest.param(AGENT, id="the agent's user")])
+def test_09_who_takes_a_dead_sidecars_port_is_handed_nothing(hosts: tuple[Host, Host], thief: int) -> None:
+    here = hosts[0]
+    plan = (*FLAGS[:-1], "8081")  # a second service's port, where nobody listens yet
+    here.mesh_redirect("apply", *plan)
+    try:
+        with serving(here, 8081, uid=thief):
+            assert here.dial("tcp", "127.0.0.1", 8081, uid=APP) == "silence"
+        with serving(here, 8081, uid=APP):
+            assert here.dial("tcp", "127.0.0.1", 8081, uid=APP) == "port 8081"
+    finally:
+        here.mesh_redirect("apply", *FLAGS)

@@ -114,6 +114,33 @@ def test_arriving(packet: Packet, ends: str) -> None:
     assert arrive(rules_of(PLAN, Family.V4), packet) == ends
 
 
+@pytest.mark.parametrize(
+    ("uid", "protocol", "port", "ends"),
+    [
+        pytest.param(SIDECAR, "tcp", 15006, "port 40001", id="the sidecar answers a far sidecar"),
+        pytest.param(SIDECAR, "tcp", 15001, "port 40001", id="the sidecar answers the application"),
+        pytest.param(OTHER, "tcp", 15006, "refused", id="another user took the inbound port"),
+        pytest.param(APP, "tcp", 15006, "refused", id="the application took it, to be reached in plain text"),
+        pytest.param(OTHER, "tcp", 15001, "refused", id="another user took the outbound port"),
+        pytest.param(OTHER, "tcp", 15000, "refused", id="another user plays the admin port"),
+        pytest.param(OTHER, "udp", 15053, "refused", id="another user answers names, UDP"),
+        pytest.param(APP, "tcp", 15053, "refused", id="the application answers names, TCP"),
+        pytest.param(AGENT, "udp", 15053, "port 40001", id="the agent answers names"),
+        pytest.param(OTHER, "tcp", 8080, "refused", id="another user took the application's port"),
+        pytest.param(APP, "tcp", 8080, "port 40001", id="the application answers"),
+        pytest.param(None, "tcp", 15006, "port 40001", id="the last bytes of a closed connection have no socket"),
+        pytest.param(OTHER, "tcp", 5432, "port 40001", id="another service of the host answers from its own port"),
+    ],
+)
+@pytest.mark.parametrize("interface", ["lo", "eth0"])
+def test_who_may_answer(uid: int | None, protocol: str, port: int, ends: str, interface: str) -> None:
+    answer = Packet(
+        uid=uid, protocol=protocol, source_port=port, destination=FAR, port=40001, interface=interface,
+        states=frozenset({"ESTABLISHED"}),
+    )  # fmt: skip
+    assert leave(tuple(rule for rule in rules_of(PLAN, Family.V4) if rule.table == "filter"), answer) == ends
+
+
 @pytest.mark.parametrize("packet", [Packet(uid=APP), Packet(uid=OTHER), Packet(uid=AGENT)])
 def test_without_table_nat_nothing_passes(packet: Packet) -> None:
     rules = tuple(rule for rule in rules_of(PLAN, Family.V4) if rule.table != "nat")
