@@ -13,6 +13,8 @@ from lab.netns.syscalls import MS_BIND, MS_NODEV, MS_NOSUID, MS_PRIVATE, MS_REC,
 from lab.provision import HostFile
 
 OVERLAID = ("/etc", "/var/lib", "/var/log")
+# Where everybody may write: were it shared, a unix socket there would connect two hosts beside every network.
+SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - covered by a tmpfs, nothing of the machine
 REAL = "/run/real"
 
 
@@ -85,7 +87,9 @@ def furnish(files: Mapping[str, HostFile], dirs: Mapping[str, tuple[int, int]], 
     make_private()
     fresh_proc()
     cover("/run", needed)
-    cover("/tmp", needed, 0o1777)  # noqa: S108 - a tmpfs of its own, nothing of the machine
+    for path in SCRATCH:
+        if Path(path).is_dir():
+            cover(path, needed, 0o1777)
     for path in OVERLAID:
         overlay(path)
     for path, (owner, mode) in dirs.items():
