@@ -123,12 +123,19 @@ class Pair:
         raise AssertionError("the two ends never stop talking")
 
     def held_versions(self) -> dict[str, dict[str, str]]:
-        """Return what the client holds: type -> name -> body's version."""
-        return {
-            url: {name: held.body.hex() for name, held in resources.items()}
+        """Return what the client holds: type -> name -> body's version.
+
+        State of the world cannot take back endpoints or routes: their absence is no deletion, they live as long as
+        the cluster or listener that refers to them. Such leftovers are not counted; no sound view makes any.
+        """
+        held = {
+            url: {name: one.body.hex() for name, one in resources.items() if not self._is_leftover(url, name)}
             for url, resources in self.client.held.items()
-            if resources
         }
+        return {url: resources for url, resources in held.items() if resources}
+
+    def _is_leftover(self, type_url: str, name: str) -> bool:
+        return not self.is_delta and type_url in (ENDPOINTS, ROUTES) and name not in self.view.get(type_url, {})
 
     def wanted_versions(self) -> dict[str, dict[str, str]]:
         """Return what the client ought to hold, given the view."""
