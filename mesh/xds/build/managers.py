@@ -25,6 +25,10 @@ HEADERS_TIMEOUT_S = 10.0  # a caller that sends its head slowly holds a connecti
 IDLE_TIMEOUT_S = 3600.0  # Envoy's default for a connection without requests
 MAX_HEADERS_KIB = 60  # Envoy's default
 MAX_HEADERS_COUNT = 100  # Envoy's default
+# The caller's sidecar adds fields of its own (trace, request id, attempt count). The far side has room for them: what
+# the first sidecar let pass is not too much for the second.
+ROOM_KIB = 1
+ROOM_COUNT = 16
 
 
 def manager(
@@ -35,6 +39,9 @@ def manager(
     Paths are normalised before anything is matched, so that RBAC and the application see the same path
     (CVE-2019-9901); a path with an escaped slash has two readings and is refused.
     """
+    is_behind_sidecar = reporter == "destination"
+    max_count = MAX_HEADERS_COUNT + (ROOM_COUNT if is_behind_sidecar else 0)
+    max_kib = MAX_HEADERS_KIB + (ROOM_KIB if is_behind_sidecar else 0)
     router = HttpFilter(name=ROUTER, typed_config=packed(router_pb2.Router()))
     made = HttpConnectionManager(
         codec_type=HttpConnectionManager.HTTP1,
@@ -42,9 +49,9 @@ def manager(
         http_filters=[*filters, router],
         access_log=[access_log(log_path, reporter)],
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
-            idle_timeout=duration(IDLE_TIMEOUT_S), max_headers_count=uint32(MAX_HEADERS_COUNT)
+            idle_timeout=duration(IDLE_TIMEOUT_S), max_headers_count=uint32(max_count)
         ),
-        max_request_headers_kb=uint32(MAX_HEADERS_KIB),
+        max_request_headers_kb=uint32(max_kib),
         request_headers_timeout=duration(HEADERS_TIMEOUT_S),
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
         merge_slashes=True,

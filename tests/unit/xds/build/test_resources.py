@@ -10,6 +10,7 @@ import pytest
 from mesh.base.errors import LocalProtocolError
 from mesh.base.ports import PROBE_VIP
 from mesh.config.entries import Protocol, RouteDestination, ServiceIntentions, ServiceRoute, ServiceRouter
+from mesh.xds.build.managers import manager
 from mesh.xds.build.resources import build_resources
 from mesh.xds.snapshot import InboundSnapshot, ProxySnapshot, UpstreamSnapshot
 from mesh.xds.types import SHORT_NAME
@@ -117,3 +118,11 @@ def test_a_service_without_anything_around_it_is_built_too() -> None:
         "LDS": ["inbound", "outbound"],
         "RDS": [],
     }
+
+
+def test_the_far_side_has_room_for_what_the_callers_sidecar_adds() -> None:
+    near = manager("a", ACCESS_LOG, "source")
+    far = manager("a", ACCESS_LOG, "destination")
+    assert far.max_request_headers_kb.value > near.max_request_headers_kb.value
+    counts = [made.common_http_protocol_options.max_headers_count.value for made in (far, near)]
+    assert counts[0] > counts[1]
