@@ -1,0 +1,202 @@
+"""Promise 5: keys and certificates change every few seconds under load, and no request notices."""
+
+from __future__ import annotations
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.e2e.kit import Lab, eventually
+
+LEAF_TTL_S = 6
+LAB_SETTINGS = {"leaf_ttl": f"{LEAF_TTL_S}s"}
+LAB_HOSTS = ("cp-1", "order-1", "makeline-1")
+LOAD_S = 10.0
+BOTH = ("order-1", "makeline-1")
+HERE = Path(__file__).parent
+PEM_MARK = b"PRIVATE KEY"
+ADMIN = "http://127.0.0.1:15000"
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """What a time under load showed."""
+
+    load: dict[str, Any]
+    before: dict[str, dict[str, Any]]  # /certs of each sidecar
+    after: dict[str, dict[str, Any]]
+    svids: dict[str, list[dict[str, Any]]]  # every SVID each agent gave out meanwhile, with its key
+
+
+def certs(lab: Lab, host: str) -> dict[str, Any]:
+    return dict(lab.http(host, "GET", f"{ADMIN}/certs", user="root").json)
+
+
+@pytest.fixture(scope="module")
+def rotated(lab: Lab) -> Rotated:
+    """Hundreds of requests a second from order-1 to makeline-1 over several rotations of both."""
+    before = {host: certs(lab, host) for host in BOTH}
+    with ThreadPoolExecutor() as pool:
+        watches = {host: pool.submit(watch, lab, host) for host in BOTH}
+        load = hurry(lab)
+        svids = {host: watched.result() for host, watched in watches.items()}
+    return Rotated(load, before, {host: certs(lab, host) for host in BOTH}, svids)
+
+
+def hurry(lab: Lab) -> dict[str, Any]:
+    ask = {"host": "makeline-service", "port": 8080, "keeping": 12, "opening": 4, "pause_s": 0.035, "seconds": LOAD_S}
+    done = lab.python("order-1", (HERE / "load.py").read_text(), stdin=json.dumps(ask))
+    assert done.exit_code == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def watch(lab: Lab, host: str) -> list[dict[str, Any]]:
+    done = lab.python(host, (HERE / "watch_keys.py").read_text(), str(LOAD_S))
+    assert done.exit_code == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_01_no_request_fails_while_certificates_change(lab: Lab, rotated: Rotated) -> None:
+    assert rotated.load["failures"] == []
+    assert rotated.load["answered"] > 150 * LOAD_S, "the load was a load"
+    refusals = lab.access_log("makeline-1", reporter="destination", response_code=403)
+    assert refusals == []
+    tried_again = [record for record in lab.access_log("order-1", user_agent="load") if record["attempt_count"] > 1]
+    assert tried_again == [], "nothing failed that a second attempt would have hidden"
+
+
+@pytest.mark.parametrize("host", BOTH)
+def test_02_each_side_really_changed_key_and_certificate(rotated: Rotated, host: str) -> None:
+    before, after, svids = rotated.before[host], rotated.after[host], rotated.svids[host]
+    assert after["generation"] - before["generation"] >= 2
+    assert after["serial"] != before["serial"]
+    assert not [svid for svid in svids if "error" in svid]
+    assert len({svid["serial"] for svid in svids}) == len({svid["scalar"] for svid in svids}) >= 3
+    assert svids[0]["not_after"] < svids[-1]["not_after"] - 4, "the first certificate of the load has long expired"
+
+
+def forms(scalar: str) -> list[str]:
+    """Return a private key in the forms in which it could lie somewhere, as hexadecimal.
+
+    Raw and as OpenSSL keeps numbers (backwards), as hexadecimal text, and the middle of its base64 text, which depends
+    on what stands before it only by its length modulo three.
+    """
+    raw = bytes.fromhex(scalar)
+    texts = [base64.b64encode(b"\0" * lead + raw)[4:44] for lead in range(3)]
+    return [form.hex() for form in (raw, raw[::-1], scalar.encode(), scalar.upper().encode(), *texts)]
+
+
+def search(lab: Lab, host: str, needles: list[str], *memory_of: int) -> dict[str, Any]:
+    ask = {"needles": needles, "memory_of": memory_of}
+    done = lab.python(host, (HERE / "search.py").read_text(), user="root", stdin=json.dumps(ask))
+    assert done.exit_code == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def process_of(lab: Lab, host: str, uid: str) -> int:
+    """Return the process of a unit, by the user it runs as."""
+    return int(lab.run(host, "pgrep", "--oldest", "--uid", uid, user="root").stdout)
+
+
+@pytest.fixture(scope="module")
+def needles(rotated: Rotated) -> list[str]:
+    return [form for svids in rotated.svids.values() for svid in svids for form in forms(svid["scalar"])]
+
+
+def test_03_no_private_key_is_in_any_file_environment_or_command_line(lab: Lab, needles: list[str]) -> None:
+    for host in LAB_HOSTS:
+        seen = search(lab, host, [*needles, PEM_MARK.hex()])
+        kept = "/var/lib/mesh/control-plane/state.db" if host == "cp-1" else "/var/log/mesh/access.log"
+        assert {kept, "/proc/1/environ", "/proc/1/cmdline"} <= set(seen["searched"])
+        where = {place for place, _ in seen["found"]}
+        authorities = {f"/var/lib/mesh/control-plane/ca/{name}.pem" for name in ("root", "east", "west")}
+        assert where == (authorities if host == "cp-1" else set()), "the authorities' own keys, and no other"
+        assert {hit for _, hit in seen["found"]} <= {PEM_MARK.hex()}
+    mode = lab.run("cp-1", "stat", "-c", "%a %U", *sorted(authorities), user="root").stdout.split("\n")
+    assert set(mode[:-1]) == {"600 mesh"}
+
+
+def test_04_no_private_key_is_in_a_log_or_on_an_admin_page(lab: Lab, needles: list[str]) -> None:
+    shown: list[str] = [path.read_text() for path in lab.driver.folder.path.iterdir() if path.is_file()]
+    for host in lab.driver.status()["hosts"]:
+        shown += [lab.driver.logs(host["name"], unit["name"], lines=100_000) for unit in host["units"]]
+    for host in BOTH:
+        shown.append(lab.driver.logs(host, "access", lines=100_000))
+        for page in ("config_dump", "certs", "clusters", "stats/prometheus"):
+            shown.append(lab.http(host, "GET", f"{ADMIN}/{page}", user="root").body)
+    everything = "\n".join(shown).encode()
+    assert b"certificate held" in everything, "the logs are there"
+    assert [needle for needle in [*needles, PEM_MARK.hex()] if bytes.fromhex(needle) in everything] == []
+
+
+def test_05_the_control_plane_never_had_a_key_in_its_memory_and_the_agent_has(lab: Lab, rotated: Rotated) -> None:
+    """Whatever was sent to the control plane went through its memory; the agent's shows that the search finds keys."""
+    needles = [form for svid in rotated.svids["order-1"] for form in forms(svid["scalar"])[:2]]
+    assert search(lab, "cp-1", needles, process_of(lab, "cp-1", "mesh"))["found"] == []
+    assert search(lab, "order-1", needles, process_of(lab, "order-1", "app"))["found"] == []
+    agent = process_of(lab, "order-1", "mesh-agent")
+    assert f"memory of {agent}" in {place for place, _ in search(lab, "order-1", needles, agent)["found"]}
+
+
+def test_06_the_search_finds_a_key_that_somebody_left_in_a_file(lab: Lab, rotated: Rotated) -> None:
+    """The proof that test 3 could fail."""
+    scalar = rotated.svids["order-1"][0]["scalar"]
+    key = ec.derive_private_key(int(scalar, 16), ec.SECP256R1())
+    for encoding, mark in ((Encoding.DER, forms(scalar)[0]), (Encoding.PEM, PEM_MARK.hex())):
+        text = key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
+        leave = "import sys; open('/tmp/left', 'wb').write(bytes.fromhex(sys.stdin.read()))"
+        try:
+            lab.python("order-1", leave, stdin=text.hex())
+            assert ["/tmp/left", mark] in search(lab, "order-1", [*forms(scalar), PEM_MARK.hex()])["found"]
+        finally:
+            lab.run("order-1", "rm", "/tmp/left")
+
+
+def is_tcp(lab: Lab, host: str, listener: str, name: str) -> bool:
+    """Say whether a filter chain of a sidecar is one for TCP, which has a cluster where HTTP has routes."""
+    tables = lab.http(host, "GET", f"{ADMIN}/config_dump", user="root").json["tables"]["listeners"][listener]
+    by_port = [chain for chains in tables.values() if isinstance(chains, dict) for chain in chains.values()]
+    chains = [chain for group in by_port for chain in (group.values() if "app" not in group else (group,))]
+    return any(chain["name"] == name and "cluster" in chain["app"] for chain in chains)
+
+
+def test_07_a_tcp_stream_outlives_a_rotation_and_is_cut_when_the_certificate_it_was_opened_with_ends(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """TLS 1.3 cannot prove an open connection anew: a stream that outlived its proof would be anybody's."""
+    as_tcp = 'Kind = "service-defaults"\nName = "makeline-service"\nProtocol = "tcp"\n'
+    try:
+        assert lab.write_config(as_tcp, tmp_path).exit_code == 0
+        eventually(
+            lambda: (
+                is_tcp(lab, "order-1", "outbound", "outbound_makeline-service")
+                and is_tcp(lab, "makeline-1", "inbound", "inbound_makeline-service")
+            ),
+            within_s=3,
+            what="both sides to speak plain TCP",
+        )
+        opened_with = certs(lab, "order-1")
+        done = lab.python("order-1", (HERE / "stream.py").read_text(), "makeline-service", "8080", "12")
+    finally:
+        assert lab.mesh("config", "delete", "service-defaults", "makeline-service").exit_code == 0
+    stream = json.loads(done.stdout)
+    assert stream["how"] == "ConnectionResetError", "a cut never looks like an end"
+    assert stream["exchanges"] > 20
+    assert certs(lab, "order-1")["generation"] > opened_with["generation"]
+    ended_with = datetime.fromisoformat(opened_with["not_after"]).timestamp()
+    assert ended_with - 0.5 < stream["ended_at"] < ended_with + LEAF_TTL_S + 2, "not by the rotation, but by the end"
+    (record,) = eventually(
+        lambda: lab.access_log("makeline-1", protocol="TCP", reporter="destination"),
+        within_s=3,
+        what="the destination to log the stream",
+    )
+    assert record["response_code_details"] == "peer_certificate_expired"
+    assert record["duration_ms"] < (LEAF_TTL_S + 1.5) * 1000

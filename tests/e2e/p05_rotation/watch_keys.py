@@ -1,0 +1,34 @@
+"""Runs on a host as its application: prints every SVID that the agent's socket gives within `argv[1]` seconds.
+
+One JSON line each: {"serial", "not_after", "scalar"}; the scalar is the private key itself, in hexadecimal, so that a
+test can look for it where it must not be.
+"""
+
+import json
+import sys
+import threading
+import time
+
+from spiffe import WorkloadApiClient
+
+
+def show(context):
+    svid = context.default_svid
+    scalar = svid.private_key.private_numbers().private_value
+    line = {
+        "serial": f"{svid.leaf.serial_number:x}",
+        "not_after": svid.leaf.not_valid_after_utc.timestamp(),
+        "scalar": scalar.to_bytes(32, "big").hex(),
+    }
+    print(json.dumps(line), flush=True)
+
+
+def fail(error):
+    print(json.dumps({"error": str(error)}), flush=True)
+
+
+with WorkloadApiClient("unix:///run/mesh/agent.sock") as client:
+    watching = client.stream_x509_contexts(show, fail)
+    threading.Event().wait(float(sys.argv[1]))
+    watching.cancel()
+    time.sleep(0)
