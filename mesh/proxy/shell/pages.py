@@ -70,7 +70,8 @@ def cluster(runtime: ClusterRuntime) -> dict[str, Any]:
         "rotation": runtime.candidates.explanation,
         "breakers": {one.name: {"active": one.active, "limit": one.limit, "overflows": one.overflowed}
                      for one in counters},
-        "retries": {field.name: getattr(runtime.retry_stats, field.name) for field in fields(runtime.retry_stats)},
+        "retries": plain(runtime.retry_stats),
+        "outlier": plain(runtime.detector.stats) if runtime.detector else None,
         "endpoints": [_endpoint(runtime, endpoint) for endpoint in runtime.cluster.endpoints],
     }  # fmt: skip
 
