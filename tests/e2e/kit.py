@@ -19,6 +19,7 @@ from typing import Any
 from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 
+from lab.add import spec_of
 from lab.driver import Completed, LabError, checkout
 from lab.netns.driver import NetnsDriver
 from lab.topology import load
@@ -116,6 +117,20 @@ class Lab:
             process.kill()
             process.communicate()
 
+    def add(self, host: str, folder: Path, datacenter: str = "east") -> None:
+        """Add a host with the service in `folder` (app.py, service.hcl, intentions.hcl), and wait until it is in."""
+        for _ in self.driver.add_host(spec_of(self.driver.status(), host, folder, datacenter)):
+            pass
+
+    @contextlib.contextmanager
+    def broken(self, fault: str, host: str, **options: str) -> Iterator[None]:
+        """Have a fault on a host while the block runs. Ends all faults with it: one at a time."""
+        self.driver.inject(fault, host, duration_s=60.0, options=options)
+        try:
+            yield
+        finally:
+            self.driver.heal()
+
     # ------------------------------------------------------------------------------------------ calls
 
     def http(
@@ -156,6 +171,11 @@ class Lab:
             return []
         records = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
         return [record for record in records if all(_fits(record.get(key), value) for key, value in wanted.items())]
+
+    def clusters(self, host: str) -> dict[str, dict[str, Any]]:
+        """Return what the admin page of a host's sidecar says of its clusters, by name."""
+        answer = self.http(host, "GET", "http://127.0.0.1:15000/clusters", user="root")
+        return {cluster["name"]: cluster for cluster in answer.json}
 
     def mesh(self, *argv: str, stdin: str = "") -> Completed:
         """Run the `mesh` command against this lab's control plane, as its operator."""

@@ -1,0 +1,155 @@
+"""Promise 6: an instance that resets its connections costs a try and no order, and is left out when the caps allow."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.kit import CARD, Answer, Lab, eventually
+
+LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1")
+PAYMENT = "payment-service"
+INTERVAL_S, BASE_EJECTION_S = 0.5, 2.0
+
+
+def passive_health_check(**knobs: object) -> str:
+    """Return what order-service says about how it treats payment-service."""
+    lines = "".join(f"        {key} = {json.dumps(value)}\n" for key, value in knobs.items())
+    return f"""
+Kind = "service-defaults"
+Name = "order-service"
+UpstreamConfig {{
+  Overrides = [
+    {{
+      Name = "{PAYMENT}"
+      PassiveHealthCheck {{
+{lines}      }}
+    }},
+  ]
+}}
+"""
+
+
+@pytest.fixture
+def restored(lab: Lab) -> Iterator[Lab]:
+    """The lab; what a test says about outlier detection is forgotten after it, with all that was counted."""
+    yield lab
+    lab.mesh("config", "delete", "service-defaults", "order-service")
+    eventually(
+        lambda: "outlier_state" not in endpoint(lab, "payment-1"), within_s=2, what="outlier detection to be off"
+    )
+
+
+def charge(lab: Lab, key: str | None = None) -> Answer:
+    """Charge a card from order-1; without a key it must not happen twice."""
+    headers = {"content-type": "application/json", **({"idempotency-key": key} if key else {})}
+    body = json.dumps({"order_id": key or str(uuid.uuid4()), "amount_cents": 1, "card": CARD})
+    return lab.http("order-1", "POST", f"http://{PAYMENT}:8080/charge", headers=headers, body=body)
+
+
+def entries(lab: Lab) -> list[dict[str, Any]]:
+    """Return what the ledger has: the one truth about who was charged."""
+    found: list[dict[str, Any]] = lab.http("ledger-1", "GET", "http://127.0.0.1:8080/entries").json
+    return found
+
+
+def endpoint(lab: Lab, host: str) -> dict[str, Any]:
+    """Return what order-1's sidecar thinks of one instance of payment-service."""
+    return next(one for one in lab.clusters("order-1")[PAYMENT]["endpoints"] if one["host"] == host)
+
+
+def calls(lab: Lab, **wanted: Any) -> list[dict[str, Any]]:
+    """Return order-1's records of its calls to payment-service."""
+    return lab.access_log("order-1", upstream_cluster=PAYMENT, **wanted)
+
+
+def outcomes(record: dict[str, Any]) -> list[tuple[int, str, str]]:
+    """Return number, host and outcome of each try."""
+    return [(each["n"], each["host"], each["outcome"]) for each in record["attempts"]]
+
+
+def test_01_an_order_succeeds_by_the_other_replica_and_the_log_shows_both_tries(lab: Lab) -> None:
+    with lab.broken("reset", "payment-1"):
+        orders = [lab.order() for _ in range(3)]  # round robin: at least one of them meets payment-1 first
+    assert [order.status for order in orders] == [201, 201, 201], orders
+    record = eventually(lambda: calls(lab, attempt_count=2), within_s=3, what="a call of two tries in the log")[0]
+    assert outcomes(record) == [(1, "payment-1", "503"), (2, "payment-2", "201")]
+    assert record["response_code"] == 201
+    seen = eventually(
+        lambda: lab.access_log("payment-1", response_flags="UC", reporter="destination"),
+        within_s=3,
+        what="payment-1's sidecar to log what its application did",
+    )
+    assert seen[-1]["response_code"] == 503
+    charged = [entry["order_id"] for entry in entries(lab)]
+    assert sorted(charged) == sorted(order.json["id"] for order in orders), "one charge for each order, never two"
+
+
+def test_02_where_nothing_reached_the_application_a_charge_without_a_key_is_tried_again(lab: Lab) -> None:
+    before = len(entries(lab))
+    with lab.broken("refuse", "payment-1"):
+        answers = [charge(lab) for _ in range(4)]
+    assert [(answer.status, answer.json["served_by"]) for answer in answers] == [(201, "payment-2")] * 4
+    assert len(entries(lab)) == before + 4
+    record = eventually(
+        lambda: [one for one in calls(lab, attempt_count=2) if "/once" in one["route_name"]],
+        within_s=3,
+        what="a call of two tries by the careful route",
+    )[-1]
+    assert outcomes(record) == [(1, "payment-1", "503"), (2, "payment-2", "201")]
+    assert eventually(lambda: lab.access_log("payment-1", response_flags="UF"), within_s=3, what="the refusal's flag")
+
+
+def test_03_with_the_default_cap_one_of_two_is_never_ejected_and_it_says_why(restored: Lab, tmp_path: Path) -> None:
+    lab = restored
+    why = "not ejected: 1 of 2 hosts would be 50 %, max_ejection_percent is 10"
+    written = lab.write_config(passive_health_check(Interval=f"{INTERVAL_S}s", MaxFailures=2), tmp_path)
+    assert written.exit_code == 0, written.stderr
+    eventually(lambda: "outlier_state" in endpoint(lab, "payment-1"), within_s=1, what="outlier detection to be on")
+    with lab.broken("reset", "payment-1"):
+        for _ in range(6):
+            assert charge(lab, str(uuid.uuid4())).status == 201
+        assert endpoint(lab, "payment-1")["note"] == why
+        assert endpoint(lab, "payment-1")["outlier_state"] == "available"
+        assert lab.clusters("order-1")[PAYMENT]["outlier"]["ejections_overflow"] >= 1
+        assert lab.clusters("order-1")[PAYMENT]["outlier"]["ejections_enforced_total"] == 0
+        assert why in lab.driver.logs("order-1", "sidecar", lines=1000)
+        assert lab.http("order-1", "GET", "http://127.0.0.1:15000/clusters").status != 200, "the page is not for apps"
+
+
+def test_04_with_room_under_the_cap_it_is_left_out_and_returns_at_a_sweep(restored: Lab, tmp_path: Path) -> None:
+    lab = restored
+    knobs = {"Interval": f"{INTERVAL_S}s", "MaxFailures": 1, "BaseEjectionTime": f"{BASE_EJECTION_S}s"}
+    assert lab.write_config(passive_health_check(**knobs, MaxEjectionPercent=50), tmp_path).exit_code == 0
+    eventually(lambda: "outlier_state" in endpoint(lab, "payment-1"), within_s=1, what="outlier detection to be on")
+    with lab.broken("reset", "payment-1"):
+        eventually(
+            lambda: charge(lab, str(uuid.uuid4())) and endpoint(lab, "payment-1")["outlier_state"] == "ejected",
+            within_s=3,
+            what="one failure to eject payment-1",
+        )
+        ejected_at = time.monotonic()
+        assert endpoint(lab, "payment-1")["note"] == "ejected for 2 s: 1 consecutive 5xx"
+        asked = endpoint(lab, "payment-1")["requests"]
+        keys = [str(uuid.uuid4()) for _ in range(4)]
+        assert [charge(lab, key).json["served_by"] for key in keys] == ["payment-2"] * 4
+        assert endpoint(lab, "payment-1")["requests"] == asked, "nobody asked the one that is left out"
+    with lab.broken("reset", "payment-2"):
+        assert charge(lab, str(uuid.uuid4())).status == 503
+        assert endpoint(lab, "payment-2")["note"].startswith("not ejected: 2 of 2 hosts would be 100 %")
+    returned = eventually(
+        lambda: (one := endpoint(lab, "payment-1"))["outlier_state"] == "available" and one,
+        within_s=BASE_EJECTION_S + INTERVAL_S + 1,
+        what="payment-1 to return",
+    )
+    took_s = float(returned["note"].removeprefix("returned after ").removesuffix(" s"))
+    assert BASE_EJECTION_S <= took_s <= BASE_EJECTION_S + INTERVAL_S + 0.5, "its time, and then the next sweep"
+    assert time.monotonic() - ejected_at <= BASE_EJECTION_S + INTERVAL_S + 1
+    served = {charge(lab, str(uuid.uuid4())).json["served_by"] for _ in range(4)}
+    assert served == {"payment-1", "payment-2"}
