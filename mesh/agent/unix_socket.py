@@ -15,6 +15,13 @@ from mesh.base.errors import ConfigError, Position
 
 GRACE_S = 1.0
 MODE = 0o660
+OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 1024),
+    # A quiet stream is the usual case here; a client that looks after it every few seconds does no harm.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
 
 
 @asynccontextmanager
@@ -27,7 +34,7 @@ async def serve(path: Path, group: int, handlers: Sequence[grpc.GenericRpcHandle
     Raises:
         ConfigError: the directory is not ours to write, or we are no member of the group.
     """
-    server = aio.server(options=[("grpc.max_receive_message_length", 64 * 1024)])
+    server = aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers(tuple(handlers))
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
