@@ -151,8 +151,12 @@ class MeshClient:
             async with self._session.request(method, self._base + path, params=params, data=body) as response:
                 return response.status, await response.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            reason = str(error) or type(error).__name__
-            raise UnreachableError(f"calling the control plane at {self.address}: {reason}") from error
+            cause = getattr(error, "os_error", error)  # aiohttp wraps a plain "no such file or directory" in more words
+            reason = (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).lower()
+            raise UnreachableError(
+                f"calling the control plane at {self.address}: {reason}; "
+                "right would be: a running one, or another --address (MESH_ADDRESS)"
+            ) from error
 
 
 def error_of(status: int, body: Mapping[str, Any]) -> MeshError:

@@ -35,10 +35,11 @@ VERBS: dict[str, tuple[str, str]] = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 failed or denied, 2 usage, 4 no control plane, 5 preflight, 124 timed out.",
 )
+@click.option("--output", type=click.Choice(["table", "json"]), help="How to print; may stand after the verb, too.")
 @click.option("-v", "verbosity", count=True, help="-vv shows where in the program an error came from.")
 @click.version_option(package_name="meshyard")
 @click.pass_context
-def mesh(ctx: click.Context, verbosity: int) -> None:
+def mesh(ctx: click.Context, output: str | None, verbosity: int) -> None:
     """Meshyard: a whole service mesh that fits in one head."""
     ctx.obj = verbosity
 

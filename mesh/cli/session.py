@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,11 +14,42 @@ import click
 from mesh.base.errors import ConfigError, Position
 
 T = TypeVar("T")
-DEFAULT_ADDRESS = "unix:///run/mesh/control-plane.sock"
+SOCKET = Path("/run/mesh/control-plane.sock")  # on the control plane's own host
+LAB_SOCKET = ".lab/{lab}/mesh.sock"  # where a lab publishes its control plane's socket, below the checkout
+
+
+def default_address(folder: Path, lab: str) -> str:
+    """Return the control plane that is meant when nobody says: this host's own, else the lab of this checkout.
+
+    Args:
+        folder: the working directory; a lab is looked for in it and above it.
+        lab: the lab's name.
+    """
+    if not SOCKET.exists():
+        for place in (folder, *folder.parents):
+            if (found := place / LAB_SOCKET.format(lab=lab)).exists():
+                return f"unix://{found}"
+    return f"unix://{SOCKET}"
+
+
+def _default_output() -> str:
+    """Return the form that was asked for before the verb, as in `mesh --output json catalog services`."""
+    return click.get_current_context().find_root().params.get("output") or "table"
+
 
 output_option = click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default=_default_output,
+    show_default="table",
+    help="How to print.",
 )
+
+
+def _require_address(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not value.startswith(("unix:///", "http://", "https://")):
+        raise click.BadParameter(f"{value!r} is not an address; right would be: unix:///path or http://host:port")
+    return value
 
 
 def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,8 +65,9 @@ def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--address",
             envvar="MESH_ADDRESS",
-            default=DEFAULT_ADDRESS,
-            show_default=True,
+            default=lambda: default_address(Path.cwd(), os.environ.get("LAB_NAME", "default")),
+            show_default="this host's control plane, else the lab of this checkout",
+            callback=_require_address,
             help="Control plane: unix:///path or http://host:port. [env: MESH_ADDRESS]",
         ),
     ):

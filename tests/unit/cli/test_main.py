@@ -29,6 +29,9 @@ def test_every_verb_is_where_the_table_says(name: str) -> None:
         pytest.param(
             ["config", "list", "service-intentions", "--address", "unix:///nowhere"], 4, "nowhere", id="nobody"
         ),
+        pytest.param(
+            ["catalog", "services", "--address", "nowhere"], 2, "right would be: unix:///path", id="no address at all"
+        ),
         pytest.param(["config", "write", "/nowhere.hcl"], 1, "/nowhere.hcl:1:1: reading the file", id="a missing file"),
         pytest.param(["token", "create", "--service", "a", "--host", "b", "--ttl", "x"], 2, "--ttl", id="a wrong ttl"),
     ],
@@ -59,6 +62,15 @@ def test_validate_knows_services_of_the_other_files(tmp_path: Path, capsys: pyte
     assert main(["validate", str(tmp_path / "service.hcl"), str(tmp_path / "i.hcl"), "--output", "json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer == {"valid": True, "entries": 2, "errors": [], "warnings": []}
+
+
+def test_output_may_stand_before_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "service.hcl"
+    path.write_text('service { name = "a" port = 8080 }\n')
+    assert main(["--output", "json", "validate", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["valid"] is True
+    assert main(["--output", "json", "validate", str(path), "--output", "table"]) == 0, "the nearer one counts"
+    assert not capsys.readouterr().out.startswith("{")
 
 
 def test_completion_scripts_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
