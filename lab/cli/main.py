@@ -14,6 +14,7 @@ from lab.driver import LabError, checkout
 from lab.faults import DEFAULT_DURATION_S, FAULTS, MAX_DURATION_S
 from mesh.base.durations import format_duration, parse_duration
 from mesh.base.errors import ConfigError
+from mesh.base.names import require_label
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -35,13 +36,28 @@ class Context:
         return NetnsDriver(self.lab)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--lab", "lab_name", default="default", envvar="LAB_NAME", show_default=True, help="which lab")
-@click.option("--output", "-o", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 ok, 1 failed or not well, 2 usage, 5 preflight refused, 124 timed out. "
+    "`lab exec` ends with the exit code of its command.",
+)
+@click.option(
+    "--lab", "lab_name", default="default", envvar="LAB_NAME", show_default=True, help="which lab [env: LAB_NAME]"
+)
+@click.option(
+    "--output",
+    "-o",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="how to print",
+)
 @click.version_option(package_name="meshyard")
 @click.pass_context
 def cli(context: click.Context, lab_name: str, form: str) -> None:
     """Hosts for a mesh: bring them up, look at them, break them, take them down."""
+    require_label(lab_name, "lab")
     context.obj = Context(lab_name, form)
 
 
@@ -50,8 +66,7 @@ def _form(function: Any) -> Any:
 
     def keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
         if value:
-            context.ensure_object(dict)
-            context.obj.form = value
+            context.find_root().obj.form = value
 
     return click.option(
         "--output", "-o", type=click.Choice(["table", "json"]), expose_value=False, callback=keep, help="table or json"
@@ -70,7 +85,12 @@ def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], 
     from lab.topology import load
 
     driver = context.driver
+    chosen = topology_file or checkout() / "lab" / "topology.yaml"
+    topology = load(chosen, dict(_setting(item) for item in settings))
     if driver.is_up():
+        if (topology_file or settings) and not driver.is_made_of(topology):
+            end = f"lab --lab {context.lab} down"
+            raise LabError(f"the lab {context.lab!r} is up, made otherwise; end it first: {end}", exit_code=EXIT_USAGE)
         output.say(f"the lab {context.lab!r} is up already")
         return _announce(context, driver.status(), None)
     failed = [finding for finding in preflight.run() if not finding.is_ok and finding.is_needed]
@@ -78,8 +98,6 @@ def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], 
         for finding in failed:
             output.say(f"preflight: {finding.text}\n  mend it with: {finding.fix}")
         sys.exit(EXIT_PREFLIGHT)
-    chosen = topology_file or checkout() / "lab" / "topology.yaml"
-    topology = load(chosen, dict(_setting(item) for item in settings))
     output.say(f"starting {len(topology.hosts)} hosts on network namespaces")
     took = output.follow(driver.up(topology, timeout_s=parse_duration(timeout)))
     return _announce(context, driver.status(), took)
@@ -137,7 +155,10 @@ def status(context: Context) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def exec_(context: Context, user: str, host: str, command: tuple[str, ...]) -> None:
-    """Run a command on a host as its application: lab exec order-1 -- python -c 'print(1)'."""
+    """Run a command on a host as its application.
+
+    Standard input, standard output and the exit code pass through: lab exec order-1 -- python -c 'print(1)'.
+    """
     given = list(command[1:] if command[0] == "--" else command)
     if not given:
         raise click.UsageError("no command; right would be: lab exec order-1 -- id")
@@ -161,10 +182,15 @@ def shell(context: Context, user: str, host: str) -> None:
 @click.argument("host")
 @click.pass_obj
 def logs(context: Context, host: str, unit: str | None, lines: int) -> None:
-    """Print what the units of a host said; `access` is the sidecar's access log."""
+    """Print what the units of a host said.
+
+    --unit access is the sidecar's access log.
+    """
     driver = context.driver
     known = {item["name"]: [unit["name"] for unit in item["units"]] for item in driver.status()["hosts"]}
-    for name in [unit] if unit else known.get(host, []):
+    if host not in known:
+        raise LabError(f"no host {host!r}; there are: {', '.join(known)}", exit_code=EXIT_USAGE)
+    for name in [unit] if unit else known[host]:
         text = driver.logs(host, name, lines=lines)
         if not unit:
             output.say(f"== {host} {name}")
@@ -202,7 +228,10 @@ def heal(context: Context) -> None:
 @click.argument("host")
 @click.pass_obj
 def add(context: Context, host: str, service_dir: Path, datacenter: str) -> None:
-    """Add a host to the running lab with the service in a folder: app.py, service.hcl, intentions.hcl."""
+    """Add a host with a new service to the running lab.
+
+    The folder holds app.py, service.hcl and intentions.hcl.
+    """
     from lab.add import spec_of
 
     driver = context.driver
@@ -214,7 +243,10 @@ def add(context: Context, host: str, service_dir: Path, datacenter: str) -> None
 @_form
 @click.pass_obj
 def check(context: Context) -> None:
-    """Say whether this machine can carry a lab, and what mends it. Changes nothing."""
+    """Say whether this machine can carry a lab.
+
+    Each line says what was found, and what mends it when it is not right. Changes nothing.
+    """
     from lab import check as preflight
 
     findings = preflight.run()
@@ -232,7 +264,10 @@ def check(context: Context) -> None:
 @_form
 @click.pass_obj
 def demo(context: Context) -> None:
-    """Place an order and tell the story of its calls, hop by hop, from what the sidecars wrote down."""
+    """Place an order and tell the story of its calls.
+
+    Hop by hop, from what the sidecars wrote into their access logs.
+    """
     from lab.story import tell
 
     told = tell(context.driver)
@@ -247,7 +282,10 @@ def demo(context: Context) -> None:
 @cli.command()
 @click.argument("shell_name", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell_name: str) -> None:
-    """Print the completion script of a shell: source <(lab completion bash)."""
+    """Print the completion script of a shell.
+
+    Use it with: source <(lab completion bash)
+    """
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell_name)

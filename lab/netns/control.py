@@ -49,7 +49,9 @@ def connect(path: str | Path, timeout_s: float) -> socket.socket:
             client.connect(address)
     except OSError:
         client.close()
-        raise LabError("no lab is up here; start one with: make up") from None
+        name = Path(path).parent.name
+        start = "make up" if name == "default" else f"lab --lab {name} up"
+        raise LabError(f"the lab {name!r} is not up; start it with: {start}") from None
     return client
 
 

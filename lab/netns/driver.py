@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.driver import Completed, LabError, Progress, checkout
 from lab.netns import control, launch
-from lab.topology import HostSpec, Topology, host_to_json
+from lab.topology import HostSpec, Topology, from_json, host_to_json
 from mesh.base import ports
 
 UP_TIMEOUT_S = 60.0
@@ -39,6 +39,12 @@ class NetnsDriver:
             return bool(self._ask("status")["committed"])
         except LabError:
             return False
+
+    def is_made_of(self, topology: Topology) -> bool:
+        """Say whether the running lab has the hosts and settings of a topology; added hosts do not count."""
+        runs = from_json(self._ask("status")["topology"])
+        known = {name: runs.hosts.get(name) for name in topology.hosts}
+        return known == dict(topology.hosts) and dict(runs.settings) == dict(topology.settings)
 
     def up(self, topology: Topology, *, timeout_s: float = UP_TIMEOUT_S) -> Iterator[Progress]:
         """Start the lab and yield each step; ends when every gate is green.
@@ -147,9 +153,7 @@ class NetnsDriver:
 
     def unit(self, host: str, unit: str, action: str) -> None:
         """Order one unit of a host to start, stop, restart, be killed, paused or resumed."""
-        known = [item["name"] for item in self._host(host)["units"]]
-        if unit not in known:
-            raise LabError(f"no unit {unit!r} on {host}; there are: {', '.join(known) or 'none'}", exit_code=2)
+        self._require_unit(host, unit)
         self._ask("unit", host=host, unit=unit, action=action)
 
     def add_host(self, host: HostSpec, *, timeout_s: float = UP_TIMEOUT_S) -> Iterator[Progress]:
@@ -169,6 +173,8 @@ class NetnsDriver:
     def inject(self, fault: str, host: str, *, duration_s: float, options: Mapping[str, str]) -> None:
         """Break something on a host for `duration_s`."""
         self._host(host)
+        if "unit" in options:
+            self._require_unit(host, options["unit"])
         name = " ".join(part for part in (fault, host, options.get("unit", "")) if part)
         order = {"op": "job", "job": "fault", "fault": fault, "host": host, "name": name, "duration_s": duration_s}
         control.ask(self.folder.control, {**order, **options})
@@ -194,6 +200,11 @@ class NetnsDriver:
         if name not in hosts:
             raise LabError(f"no host {name!r}; there are: {', '.join(hosts)}", exit_code=2)
         return {**hosts[name], **status["hosts"].get(name, {"pid": 0, "units": []})}
+
+    def _require_unit(self, host: str, unit: str) -> None:
+        known = [item["name"] for item in self._host(host)["units"]]
+        if unit not in known:
+            raise LabError(f"no unit {unit!r} on {host}; there are: {', '.join(known) or 'none'}", exit_code=2)
 
     def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
         return control.ask(self.folder.control, {"op": op, **fields})

@@ -1,0 +1,48 @@
+"""The `lab` command without a lab: usage, exit codes, one message for each mistake."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from lab.cli import main as command
+
+NOWHERE = "no-such-lab"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        pytest.param(["--help"], 0, "", id="help is no failure"),
+        pytest.param(["nonsense"], 2, "No such command", id="an unknown verb is a usage error"),
+        pytest.param(["--lab", "../elsewhere", "status"], 2, "DNS label", id="a lab's name is no path"),
+        pytest.param(["--lab", NOWHERE, "status"], 1, f"start it with: lab --lab {NOWHERE} up", id="not up, says how"),
+        pytest.param(["--lab", NOWHERE, "status", "-o", "json"], 1, "is not up", id="--output after the verb"),
+        pytest.param(["--lab", NOWHERE, "--output", "json", "status"], 1, "is not up", id="--output before the verb"),
+        pytest.param(
+            ["--lab", NOWHERE, "up", "--set", "leaf_ttl"], 2, "right would be: --set", id="a setting without value"
+        ),
+        pytest.param(
+            ["--lab", NOWHERE, "up", "--topology", "/nowhere"], 2, "no file /nowhere", id="a missing topology"
+        ),
+        pytest.param(["--lab", NOWHERE, "break", "kill", "order-1"], 2, "kill needs --unit", id="kill wants a unit"),
+        pytest.param(["--lab", NOWHERE, "break", "cut", "order-1", "--for", "3x"], 2, "'3x'", id="a wrong duration"),
+        pytest.param(["--lab", NOWHERE, "exec", "order-1"], 2, "COMMAND", id="exec wants a command"),
+        pytest.param(["--lab", NOWHERE, "exec", "order-1", "--", "id"], 1, "is not up", id="exec wants a lab"),
+    ],
+)
+def test_exit_codes(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lab", *arguments])
+    try:
+        command.main()
+        ended = 0
+    except SystemExit as error:
+        ended = int(str(error.code or 0))
+    told = capsys.readouterr()
+    assert ended == code, told.err
+    assert words in told.err
+    assert "Traceback" not in told.err
+    assert code == 0 or not told.out, "talk goes to stderr"
