@@ -39,14 +39,14 @@ def hide_homes(needed: Iterable[str]) -> None:
     A checkout or an interpreter below a private home (mode 0700) cannot be reached by the lab's other users. The
     private folder is covered with an empty tmpfs and only what is needed is shown again at its old path.
     """
-    wanted = sorted({os.path.realpath(path) for path in needed} | {os.path.abspath(path) for path in needed})
+    wanted = [path for folder in needed for path in (os.path.abspath(folder), os.path.realpath(folder))]
     for private in sorted({folder for path in wanted if (folder := _first_private_parent(path))}):
         cover(private, wanted)
 
 
 def cover(folder: str, needed: Iterable[str], mode: int = 0o755) -> None:
-    """Lay an empty tmpfs over a folder and show again, at its old path, what of `needed` lies below it."""
-    inside = sorted(path for path in needed if path.startswith(folder + "/") and Path(path).is_dir())
+    """Lay an empty tmpfs over a folder, and show the folders in `needed` that lie below it again at their old path."""
+    inside = sorted({path for path in needed if path.startswith(folder + "/") and Path(path).is_dir()})
     handles = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in inside}
     tmpfs(folder, mode)
     for path, handle in handles.items():
