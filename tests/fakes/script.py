@@ -149,9 +149,9 @@ class Dialling:
         """Return the name of the host that is dialled."""
         return self.endpoint.host
 
-    def connects(self) -> FakeWire:
-        """Succeed."""
-        wire = FakeWire(self._script, self._app)
+    def connects(self, peer: Peer | None = None) -> FakeWire:
+        """Succeed; with TLS the peer is proven."""
+        wire = FakeWire(self._script, self._app, peer)
         self._app.connection_made(wire)  # type: ignore[arg-type]  # a Wire is all that is used
         assert self.coro is not None
         self._script.run(self.coro, None)

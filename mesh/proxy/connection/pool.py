@@ -1,8 +1,9 @@
 """Connections to instances that wait for the next request: last in, first out, per endpoint and identity.
 
 The newest is reused first, so that those a quiet hour leaves over grow old together and go. A connection made with an
-older identity, or to an endpoint that left, is never handed out. The cluster's breaker bounds what is open
-(`connections`) and who waits (`pending`): with no room for another connection a request waits for one to come back.
+older identity, to a peer whose certificate has ended, or to an endpoint that left, is never handed out. The cluster's
+breaker bounds what is open (`connections`) and who waits (`pending`): with no room for another connection a request
+waits for one to come back.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ class Pool:
         else:
             is_current = identity is not None and connection.generation == identity.generation
             is_current = is_current and connection.peer in cluster.tls.expected_ids
+            is_current = is_current and self._clock.utcnow().timestamp() < connection.not_after_epoch_s
         runtime = self._runtimes.get(cluster.name)
         return is_current and runtime is not None and connection.endpoint.key in runtime.stats
 

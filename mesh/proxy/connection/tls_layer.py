@@ -161,7 +161,7 @@ class TlsLayer(asyncio.Protocol):
             return
         except (ssl.SSLError, ssl.CertificateError) as error:
             self._flush()  # the alert, so that the peer learns why
-            self._refuse(f"TLS handshake: {getattr(error, 'reason', None) or error}")
+            self._refuse(_fault(error))
             return
         self._flush()
         self._prove()
@@ -285,3 +285,10 @@ class TlsLayer(asyncio.Protocol):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return `peer` (the proven one) or what the socket's transport knows."""
         return self.peer if name == "peer" else self._transport.get_extra_info(name, default)
+
+
+def _fault(error: Exception) -> str:
+    """Name what was wrong with a handshake; for a certificate, what exactly was wrong with it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"verifying peer certificate: {error.verify_message}"
+    return f"TLS handshake: {getattr(error, 'reason', None) or error}"

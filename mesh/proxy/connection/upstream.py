@@ -7,6 +7,7 @@ that breaks the protocol each end the connection.
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Protocol
 
 from mesh.base.errors import RemoteProtocolError
@@ -59,6 +60,7 @@ class UpstreamHttp(asyncio.Protocol):
         "endpoint",
         "generation",
         "idle_since",
+        "not_after_epoch_s",
         "peer",
         "wire",
     )
@@ -70,6 +72,7 @@ class UpstreamHttp(asyncio.Protocol):
         self.generation = generation
         self.wire: Wire | None = None
         self.peer = ""
+        self.not_after_epoch_s = inf  # of the peer's proof; without TLS there is none that could end
         self.idle_since = 0.0
         self._exchange: Exchange | None = None
         self._method = ""
@@ -83,7 +86,8 @@ class UpstreamHttp(asyncio.Protocol):
         """The peer is proven; whoever asked for the connection is told by the pool."""
         self.wire = wire
         peer = wire.get_extra_info("peer")
-        self.peer = "" if peer is None else peer.spiffe_id
+        if peer is not None:
+            self.peer, self.not_after_epoch_s = peer.spiffe_id, peer.not_after_epoch_s
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the answer."""

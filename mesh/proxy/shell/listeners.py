@@ -157,16 +157,19 @@ class Listeners:
                 name, "max_connections", f"{chain.max_connections} connections of {chain.name} are open"
             )
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        remote = transport.get_extra_info("peername")
-        app = self._app_of(name, chain, destination, f"{remote[0]}:{remote[1]}" if remote else "")
+        peername = transport.get_extra_info("peername")
+        remote = f"{peername[0]}:{peername[1]}" if peername else ""
+        app = self._app_of(name, chain, destination, remote)
         if chain.tls is None:
             return chain.name, app
         identity = self._state.identity
         if identity is None:
             return self._refuse(name, "no_identity", "no certificate of our own yet")
-        return chain.name, self._with_tls(name, identity, chain.tls, app)
+        return chain.name, self._with_tls(name, identity, chain.tls, app, remote)
 
-    def _with_tls(self, name: str, identity: Identity, tls: DownstreamTls, app: asyncio.Protocol) -> TlsLayer:
+    def _with_tls(
+        self, name: str, identity: Identity, tls: DownstreamTls, app: asyncio.Protocol, remote: str
+    ) -> TlsLayer:
         clock = self._state.clock
 
         def verify(certificates: Sequence[bytes]) -> Peer:
@@ -177,7 +180,7 @@ class Listeners:
 
         def on_settled(reason: str) -> None:
             if reason:
-                self._refuse(name, "tls", reason)
+                self._refuse(name, "tls", f"{remote}: {reason}")
 
         return TlsLayer(identity.server_context(), app, verify=verify, on_settled=on_settled, server_side=True)
 

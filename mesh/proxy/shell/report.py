@@ -15,6 +15,7 @@ from mesh.proxy.connection.state import StreamEnding
 from mesh.proxy.filters.exchange import ConnectionFacts, Ending, Request
 from mesh.proxy.policy.flags import join_flags
 from mesh.proxy.policy.outlier import Verdict
+from mesh.proxy.shell.allowance import Allowance
 from mesh.proxy.tables.model import HttpChain, TcpChain
 from mesh.telemetry.metrics import Histogram, Metrics, Value
 
@@ -41,7 +42,7 @@ class Report:
         self._write = write
         self._counters: dict[tuple[bool, str, str, int, tuple[Any, ...]], Value] = {}
         self._hops: dict[tuple[bool, str, str], tuple[Histogram, Value, Value]] = {}
-        self._refusals: dict[str, float] = {}
+        self._refusals: dict[str, Allowance] = {}
 
     def request(self, request: Request, ending: Ending) -> None:
         """Count a request and note it in the access log."""
@@ -95,12 +96,13 @@ class Report:
         self._write(lambda: self._stream_record(chain, facts, ending, ended_at))
 
     def refused(self, listener: str, reason: str, said: str) -> None:
-        """Count a connection that was closed before any request; log each reason at most once a second."""
+        """Count a connection that was closed before any request; log it, as long as nobody floods us."""
         self._metrics.counter("mesh_downstream_refused_total", listener, reason).value += 1
         now = time.monotonic()
-        if now - self._refusals.get(reason, 0.0) >= 1.0:
-            self._refusals[reason] = now
-            log.warning("connection refused", extra={"listener": listener, "reason": reason, "said": said})
+        left_out = self._refusals.setdefault(reason, Allowance(now)).take(now)
+        if left_out is not None:
+            facts = {"listener": listener, "reason": reason, "said": said, "left_out": left_out}
+            log.warning("connection refused", extra=facts)
 
     def ejection(self, cluster: str, verdict: Verdict) -> None:
         """Say what outlier detection did, or why it did not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,7 +11,7 @@ from mesh.proxy.connection.drive import KEEP_BYTES
 from mesh.proxy.connection.peer import Peer
 from mesh.proxy.tables.model import BreakerLimits, Cluster, Endpoint, HttpChain, ProxyTables, RetryPolicy, RouteTable
 from tests.fakes.script import Script
-from tests.fakes.sidecars import allow, inbound, outbound, spiffe_id
+from tests.fakes.sidecars import FakeMesh, allow, cluster_to, inbound, outbound, spiffe_id
 
 GET = b"GET /menu?size=l HTTP/1.1\r\nhost: payment-service\r\n\r\n"
 POST = b"POST /charge HTTP/1.1\r\nhost: payment-service\r\ncontent-length: 5\r\n\r\n"
@@ -543,6 +543,32 @@ def test_a_certificate_that_expires_ends_an_open_connection() -> None:
     assert caller.heard().startswith(b"HTTP/1.1 403 ")
     assert not caller.is_open
     assert script.log[1]["response_code_details"] == "peer_no_longer_proven"
+
+
+@pytest.mark.parametrize(
+    ("ends_s", "generation", "is_used_again"),
+    [
+        pytest.param(60, 1, True, id="as long as both certificates last it is used again"),
+        pytest.param(5, 1, False, id="a peer whose certificate has ended is nobody"),
+        pytest.param(60, 2, False, id="after a rotation of our own we prove ourselves anew"),
+    ],
+)
+def test_an_idle_connection_is_worth_what_its_certificates_are(
+    ends_s: int, generation: int, is_used_again: bool
+) -> None:
+    mesh = FakeMesh()
+    script = script_to(cluster_to("payment-service", 8080))
+    script.state.apply_identity(mesh.identity("order-service"))
+    caller = script.caller()
+    caller.says(GET)
+    ends = script.clock.utcnow() + timedelta(seconds=ends_s)
+    upstream = script.dial().connects(peer("payment-service", not_after=ends))
+    upstream.says(OK)
+    script.passes(5.5)
+    script.state.apply_identity(mesh.identity("order-service", generation=generation))
+    caller.says(GET)
+    assert len(script.dials) == (0 if is_used_again else 1)
+    assert upstream.is_open is is_used_again
 
 
 def test_a_connection_whose_chain_is_gone_is_closed() -> None:
