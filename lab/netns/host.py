@@ -7,7 +7,6 @@ import signal
 import socket
 import struct
 import sys
-import sys
 
 from lab.netns import links, mounts, syscalls
 from lab.netns.spawn import spawn
