@@ -1,0 +1,163 @@
+"""The lab as its users meet it: up, a look around, a command on a host, a fault that ends by itself, the story."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from lab.driver import checkout
+from tests.e2e.kit import Lab, eventually
+
+BIN = Path(sys.prefix) / "bin"
+NO_OP_S = 3.0
+
+
+def command(lab: Lab, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `lab` as a user would, against this module's lab."""
+    env = {**os.environ, "LAB_NAME": lab.driver.lab_name}
+    argv = (str(BIN / "lab"), *argv)
+    return subprocess.run(argv, env=env, cwd=checkout(), input=stdin, capture_output=True, text=True, timeout=60)
+
+
+def test_01_a_second_up_changes_nothing_and_is_quick(lab: Lab) -> None:
+    before = {host["name"]: host["pid"] for host in lab.driver.status()["hosts"]}
+    began = time.monotonic()
+    done = command(lab, "up")
+    took = time.monotonic() - began
+    assert done.returncode == 0
+    assert "up already" in done.stderr
+    assert took < NO_OP_S
+    assert {host["name"]: host["pid"] for host in lab.driver.status()["hosts"]} == before
+
+
+def test_02_status_has_a_json_twin_with_the_promised_shape(lab: Lab) -> None:
+    done = command(lab, "status", "--output", "json")
+    found = json.loads(done.stdout)
+    names = [host["name"] for host in found["hosts"]]
+    assert names == [
+        "cp-1",
+        "order-1",
+        "payment-1",
+        "payment-2",
+        "ledger-1",
+        "makeline-1",
+        "pulse-1",
+        "inventory-1",
+        "stranger-1",
+    ]
+    for host in found["hosts"]:
+        assert {"name", "address", "datacenter", "units"} <= set(host)
+    assert {host["datacenter"] for host in found["hosts"]} == {"east", "west"}
+
+
+def test_03_exec_passes_stdin_stdout_and_the_exit_code_through(lab: Lab) -> None:
+    done = command(lab, "exec", "order-1", "--", "sh", "-c", "cat; echo talk >&2; exit 7", stdin="through\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "through\n", "talk\n")
+    who = command(lab, "exec", "order-1", "--", "sh", "-c", "id -u; hostname")
+    assert who.stdout == "1338\norder-1\n", "exec is the application's user on the host"
+
+
+def test_04_a_host_is_a_machine_of_its_own(lab: Lab) -> None:
+    host = lab.host("payment-1")
+    assert host.check_output("hostname") == "payment-1"
+    assert lab.driver.address_of("payment-1") in host.interface("eth0").addresses
+    assert host.file("/etc/resolv.conf").content_string.startswith("nameserver 127.0.0.1")
+    assert host.file("/etc/hosts").contains("payment-1")
+    assert host.user("app").uid == 1338
+    assert "sidecar" in host.check_output("ps -eo comm")
+    assert "control-plane" not in host.check_output("ps -eo comm"), "another host's processes are not seen"
+
+
+def test_05_there_is_no_way_out_of_the_lab(lab: Lab) -> None:
+    """The user's own loopback has the published port; the lab's outer namespace has no uplink to reach anything."""
+    routes = lab.run("stranger-1", "ip", "route", user="root").stdout
+    assert "default via 10.77.1.1" in routes
+    script = "import socket; socket.create_connection(('192.0.2.1', 80), 3)"
+    done = lab.python("stranger-1", script)
+    assert done.exit_code != 0
+    assert "unreachable" in done.stderr.lower() or "timed out" in done.stderr.lower()
+
+
+def test_06_published_urls_answer_on_the_loopback_of_the_user(lab: Lab) -> None:
+    urls = lab.driver.publish_urls()
+    assert all(url.startswith("http://127.0.0.1:") for url in urls.values())
+    with urllib.request.urlopen(urls["order-service"] + "/health", timeout=5) as answer:
+        assert answer.status == 200
+    with urllib.request.urlopen(urls["control-plane"] + "/v1/status", timeout=5) as answer:
+        assert json.load(answer)["ready"] is True
+
+
+def test_07_the_demo_tells_every_hop_from_evidence(lab: Lab) -> None:
+    done = command(lab, "demo", "--output", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    story = json.loads(done.stdout)
+    assert story["order"]["status"] == 201
+    called = [hop["near"]["authority"].partition(":")[0] for hop in story["hops"]]
+    assert sorted(called) == ["inventory-service", "ledger-service", "makeline-service", "payment-service"]
+    for hop in story["hops"]:
+        assert hop["far"]["downstream_peer"].startswith("spiffe://dominos.internal/ns/production/sa/")
+        assert hop["far"]["rule"].startswith("intentions/")
+    assert story["denied"]["record"]["response_code"] == 403
+
+
+def test_08_a_fault_ends_by_itself(lab: Lab) -> None:
+    done = command(lab, "break", "cut", "pulse-1", "--for", "2s")
+    assert done.returncode == 0, done.stderr
+    ping = ("ping", "-c1", "-W1", lab.driver.address_of("pulse-1"))
+    assert lab.run("stranger-1", *ping, user="root").exit_code != 0
+    assert "cut pulse-1" in json.loads(command(lab, "status", "-o", "json").stdout)["faults"]
+    eventually(
+        lambda: lab.run("stranger-1", *ping, user="root").exit_code == 0, within_s=8, what="the cable to carry again"
+    )
+    eventually(lambda: not lab.driver.status()["faults"], within_s=5, what="the fault to be over")
+
+
+def test_09_heal_ends_every_fault_now(lab: Lab) -> None:
+    assert command(lab, "break", "pause", "pulse-1", "--unit", "app", "--for", "60s").returncode == 0
+    done = command(lab, "heal")
+    assert "pause pulse-1 app" in done.stderr
+    eventually(
+        lambda: lab.http("pulse-1", "GET", "http://127.0.0.1:8080/health", timeout_s=2).status == 200,
+        within_s=5,
+        what="the application to answer again",
+    )
+    assert "nothing was broken" in eventually(
+        lambda: (said := command(lab, "heal").stderr) and "nothing" in said and said, within_s=5, what="no fault left"
+    )
+
+
+def test_10_an_agent_that_dies_joins_again_with_a_new_token(lab: Lab) -> None:
+    """Its key was in its memory alone; the operator grants a new token by itself, and calls go on meanwhile."""
+    before = lab.unit("pulse-1", "agent")["starts"]
+    lab.driver.unit("pulse-1", "agent", "kill")
+    assert lab.http("pulse-1", "GET", "http://makeline-service:8080/tickets").status == 200
+    eventually(lambda: lab.unit("pulse-1", "agent")["starts"] > before, within_s=15, what="the agent to start again")
+    eventually(
+        lambda: (
+            {one["host"]: one["status"] for one in lab.mesh_json("catalog", "instances")["instances"]}["pulse-1"]
+            == "passing"
+        ),
+        within_s=20,
+        what="pulse-1 to be registered and passing again",
+    )
+    assert lab.http("pulse-1", "GET", "http://makeline-service:8080/tickets").status == 200
+
+
+def test_11_two_labs_stand_side_by_side(lab: Lab, tmp_path: Path) -> None:
+    from tests.e2e.kit import topology_with
+
+    second = Lab(f"{lab.driver.lab_name}-twin")
+    try:
+        second.up(topology=topology_with(tmp_path, ("cp-1", "makeline-1")))
+        assert second.driver.address_of("makeline-1") == lab.driver.address_of("makeline-1"), "the same addresses"
+        assert lab.order().status == 201
+        second.driver.down()
+        assert lab.order().status == 201, "the end of one is nothing to the other"
+    finally:
+        second.driver.down()
+        (checkout() / ".lab" / f"{second.driver.lab_name}.lock").unlink(missing_ok=True)
