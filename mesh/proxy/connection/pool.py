@@ -3,7 +3,7 @@
 The newest is reused first, so that those a quiet hour leaves over grow old together and go. A connection made with an
 older identity, to a peer whose certificate has ended, or to an endpoint that left, is never handed out. The cluster's
 breaker bounds what is open (`connections`) and who waits (`pending`): with no room for another connection a request
-waits for one to come back.
+waits for one to come back. `Dials` bounds how many are being made at once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from mesh.base.clock import Clock
 from mesh.base.errors import UpstreamError
 from mesh.proxy.connection.connector import TIMED_OUT, connect
+from mesh.proxy.connection.dials import Dials
 from mesh.proxy.connection.secrets import Identity
 from mesh.proxy.connection.upstream import UpstreamHttp
 from mesh.proxy.policy.flags import Failure
@@ -54,6 +55,11 @@ class _Wish:
         self.endpoint = endpoint
         self.runtime = runtime
 
+    @property
+    def key(self) -> Key:
+        """Return where the connection is to lead."""
+        return self.cluster.name, self.endpoint.key
+
 
 class Pool:
     """All upstream HTTP connections of the proxy.
@@ -82,6 +88,7 @@ class Pool:
         self._idle: dict[Key, list[UpstreamHttp]] = {}
         self._queues: dict[str, deque[_Wish]] = {}
         self._wishes: dict[int, _Wish] = {}
+        self._dials: Dials[Key, _Wish] = Dials(lambda wish: wish.waiter is not None)
         self._open: dict[UpstreamHttp, ClusterRuntime] = {}
         self.opened = 0  # ever, for the statistics
         self.failed = 0
@@ -121,6 +128,11 @@ class Pool:
         if runtime is None or not self._is_current(connection, runtime.cluster):
             connection.close()
             return
+        key = (connection.cluster, connection.endpoint.key)
+        next_in_line = self._dials.next(key)
+        if next_in_line is not None:
+            self._grant(next_in_line, connection)
+            return
         queue = self._queues.get(connection.cluster)
         while queue:
             wish = queue[0]
@@ -134,7 +146,7 @@ class Pool:
                 connection.close()  # makes room for the one that waits: see `closed`
                 return
         connection.idle_since = self._clock.monotonic()
-        self._idle.setdefault((connection.cluster, connection.endpoint.key), []).append(connection)
+        self._idle.setdefault(key, []).append(connection)
 
     def closed(self, connection: UpstreamHttp) -> None:
         """Forget a connection that ended; its place may go to one that waits."""
@@ -196,14 +208,21 @@ class Pool:
         return is_current and runtime is not None and connection.endpoint.key in runtime.stats
 
     def _open_or_queue(self, wish: _Wish) -> None:
+        if self._dials.is_full(wish.key):
+            self._dials.line_up(wish.key, wish)
+            return
         if wish.runtime.breaker.connections.acquire():
-            self._spawn(self._connect(wish))
+            self._start(wish)
             return
         self._queues.setdefault(wish.cluster.name, deque()).append(wish)
         for (cluster, _), idle in self._idle.items():
             if cluster == wish.cluster.name and idle:
                 idle.pop(0).close()  # the oldest of another endpoint makes room
                 return
+
+    def _start(self, wish: _Wish) -> None:
+        self._dials.begin(wish.key)
+        self._spawn(self._connect(wish))
 
     async def _connect(self, wish: _Wish) -> None:
         identity = self._identity() if wish.cluster.tls is not None else None
@@ -215,11 +234,16 @@ class Pool:
             await self._dial(wish.cluster, wish.endpoint, connection, identity=identity, clock=self._clock)
         except UpstreamError as error:
             self.failed += 1
+            self._dials.end(wish.key)
             self.closed(connection)
             failure = Failure.CONNECT_TIMEOUT if str(error) == TIMED_OUT else Failure.CONNECT_FAILURE
-            self._refuse(wish, failure, str(error))
+            # As in Envoy those who wait share the failure: nothing of them was sent, and another endpoint may do.
+            for refused in (wish, *self._dials.send_away(wish.key)):
+                self._refuse(refused, failure, str(error))
         else:
+            self._dials.end(wish.key)
             self._grant(wish, connection)
+            self._serve_line(wish.key)
 
     def _grant(self, wish: _Wish, connection: UpstreamHttp) -> None:
         waiter = self._take(wish)
@@ -243,13 +267,20 @@ class Pool:
             self.forget(waiter)
         return waiter
 
+    def _serve_line(self, key: Key) -> None:
+        while not self._dials.is_full(key):
+            wish = self._dials.next(key)
+            if wish is None:
+                return
+            self._open_or_queue(wish)
+
     def _serve_queue(self, cluster: str) -> None:
         queue = self._queues.get(cluster)
         while queue:
             wish = queue.popleft()
             if wish.waiter is not None:
                 if wish.runtime.breaker.connections.acquire():
-                    self._spawn(self._connect(wish))
+                    self._start(wish)
                 else:
                     queue.appendleft(wish)
                 return

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mesh.proxy.connection.dials import MAX_AT_ONCE
 from mesh.proxy.connection.drive import KEEP_BYTES
 from mesh.proxy.connection.peer import Peer
 from mesh.proxy.tables.model import BreakerLimits, Cluster, Endpoint, HttpChain, ProxyTables, RetryPolicy, RouteTable
@@ -322,6 +323,46 @@ def test_a_connection_beyond_the_limit_waits_for_one_to_come_back() -> None:
     upstream.says(OK)
     upstream.says(OK)
     assert (first.heard(), second.heard()) == (OK, OK)
+
+
+def test_a_burst_of_requests_is_no_burst_of_handshakes() -> None:
+    script = script_to(replace(TWO, endpoints=TWO.endpoints[:1]))
+    callers = [script.caller() for _ in range(MAX_AT_ONCE + 2)]
+    for caller in callers:
+        caller.says(GET)
+    assert len(script.dials) == MAX_AT_ONCE
+    upstream = script.dials.pop(0).connects()
+    assert len(script.dials) == MAX_AT_ONCE, "the next in line took the place"
+    upstream.says(OK)
+    assert callers[0].heard() == OK
+    upstream.says(OK)
+    assert callers[-1].heard() == OK, "the last in line needs no connection of its own: one came back"
+    for dial in tuple(script.dials):
+        dial.connects().says(OK)
+    assert [caller.heard() for caller in callers[1:-1]] == [OK] * MAX_AT_ONCE
+    assert script.state.runtimes.by_name["payment-service"].breaker.pending.active == 0
+
+
+def test_those_in_line_share_the_failure_and_try_elsewhere() -> None:
+    script = script_to(retry=CAREFUL)
+    burst = [script.caller() for _ in range(2 * MAX_AT_ONCE + 2)]
+    for caller in burst:
+        caller.says(POST + b"hello")
+    assert len(script.dials) == 2 * MAX_AT_ONCE, "each endpoint has a number of its own"
+    for dial in [one for one in script.dials if one.host == "payment-1"]:
+        dial.fails("connection timeout")
+    script.dials = [one for one in script.dials if one.host == "payment-2"]
+    for _ in range(3):  # those who were tried again wait for a connection to payment-2, or get one that comes back
+        script.passes(0.3)
+        for dial in tuple(script.dials):
+            script.dials.remove(dial)
+            upstream = dial.connects()
+            while upstream.heard():
+                upstream.says(OK)
+    # The retry breaker lets three at a time be retried; the others say at once that nothing was delivered.
+    statuses = [int(caller.heard()[9:12]) for caller in burst]
+    assert statuses.count(200) == MAX_AT_ONCE + 1 + 3
+    assert statuses.count(503) == MAX_AT_ONCE - 2
 
 
 # ------------------------------------------------------------------------------- streaming and back-pressure
