@@ -1,12 +1,14 @@
-"""The rules that say who may *answer* from a port: rules about who may dial are worth nothing if somebody else listens.
+"""The rules that say who may *accept* on a port: rules about who may dial are worth nothing if somebody else listens.
 
 A port above 1023 belongs to whoever binds it first. While the sidecar is dead, any process of the host could listen
 on 15006 and be handed, in plain text, what table nat turns there; or on 15001, and be handed the application's
 requests. The same holds for the agent's DNS port and for the application's own. A listener cannot be forbidden by
-iptables, but every packet that it sends passes OUTPUT, and there its owner is known.
+iptables, but no TCP connection comes about without the SYN-ACK that its kernel sends in the listener's name, and that
+packet passes OUTPUT, where its owner is known.
 
-`--socket-exists` is half of the match: without it, a packet that has no socket any more (the last bytes of a closed
-connection, a SYN cookie) would count as somebody else's.
+Only the SYN-ACK is looked at: resets, and acknowledgements after a close, are the kernel's own and have no owner. A SYN
+cookie has none either: on the inbound port, which outsiders can flood, it passes (`--socket-exists`); on the ports that
+only this host dials it does not.
 """
 
 from __future__ import annotations
@@ -14,42 +16,42 @@ from __future__ import annotations
 from mesh.redirect.model import Family, RedirectPlan, Rule
 
 ANSWERS = "MESHYARD_ANSWERS"
+SYN_ACK = "--tcp-flags SYN,ACK SYN,ACK"
 
 
 def answer_rules(plan: RedirectPlan, chain: str, *, tcp_refusal: str, refusal: str) -> tuple[Rule, ...]:
     """Return the jump from `chain` and the rules behind it; they come before the rule that lets answers pass."""
-    enter = Rule(
-        Family.V4, "filter", chain, "", ANSWERS, "enter-answers",
-        "Answers of allowed connections pass next; first it is asked whose process gives them.", "T19",
+    handed = "what table nat turns there is meant for nobody else"
+    named = "a false name would choose whom the application calls"
+    return (
+        Rule(
+            Family.V4, "filter", chain, "", ANSWERS, "enter-answers",
+            "Answers of allowed connections pass next; first it is asked whose process gives them.", "T19",
+        ),
+        _accepts(plan.inbound_port, plan.sidecar_uid, "sidecar", tcp_refusal, handed, is_flooded=True),
+        _accepts(plan.outbound_port, plan.sidecar_uid, "sidecar", tcp_refusal, handed),
+        _accepts(plan.admin_port, plan.sidecar_uid, "sidecar", tcp_refusal, "the agent would believe what it says"),
+        _accepts(plan.dns_port, plan.agent_uid, "agent", tcp_refusal, named),
+        _rule(
+            f"-p udp -m udp --sport {plan.dns_port} -m owner ! --uid-owner {plan.agent_uid}", refusal,
+            f"only-agent-answers-{plan.dns_port}",
+            f"Only the agent answers names from UDP port {plan.dns_port}: {named}.",
+        ),
+        *(
+            _accepts(port, plan.application_uid, "application", tcp_refusal, "what was meant for it is nobody else's")
+            for port in plan.application_ports
+        ),
     )  # fmt: skip
-    sidecar = (
-        _only(
-            port, "tcp", plan.sidecar_uid, "sidecar", tcp_refusal, "what table nat turns there is meant for nobody else"
-        )
-        for port in plan.own_ports
-    )
-    agent = (
-        _only(
-            plan.dns_port,
-            protocol,
-            plan.agent_uid,
-            "agent",
-            how,
-            "a false name would choose whom the application calls",
-        )
-        for protocol, how in (("tcp", tcp_refusal), ("udp", refusal))
-    )
-    application = (
-        _only(port, "tcp", plan.application_uid, "application", tcp_refusal, "what was meant for it is nobody else's")
-        for port in plan.application_ports
-    )
-    return (enter, *sidecar, *agent, *application)
 
 
-def _only(port: int, protocol: str, uid: int, who: str, how: str, why: str) -> Rule:
-    match = f"-p {protocol} -m {protocol} --sport {port} -m owner ! --uid-owner {uid} --socket-exists"
+def _accepts(port: int, uid: int, who: str, refusal: str, why: str, *, is_flooded: bool = False) -> Rule:
+    owner = f"-m owner ! --uid-owner {uid}" + (" --socket-exists" if is_flooded else "")
     reason = (
-        f"Only the {who} answers from port {port}. A process of another user that took the port while the {who} was "
-        f"down is cut off: {why}."
+        f"Only the {who} accepts connections on port {port}. A process of another user that took the port while the "
+        f"{who} was down is handed nothing: {why}."
     )
-    return Rule(Family.V4, "filter", ANSWERS, match, how, f"only-{who}-answers-{protocol}-{port}", reason, "T19")
+    return _rule(f"-p tcp -m tcp --sport {port} {SYN_ACK} {owner}", refusal, f"only-{who}-accepts-{port}", reason)
+
+
+def _rule(match: str, target: str, name: str, reason: str) -> Rule:
+    return Rule(Family.V4, "filter", ANSWERS, match, target, name, reason, "T19")

@@ -104,6 +104,7 @@ class Packet:
     uid: int | None = None
     interface: str = "eth0"
     states: frozenset[str] = frozenset({"NEW"})
+    flags: frozenset[str] = frozenset({"SYN"})
     dialled_port: int | None = None  # before translation; None: the same
 
     @property
@@ -164,6 +165,8 @@ def _matches(match: str, packet: Packet, way: str) -> bool:
             is_negated = True
             continue
         value = "" if word == "--socket-exists" else words.pop(0)
+        if word == "--tcp-flags":
+            value += " " + words.pop(0)
         if _holds(word, value, packet, way) == is_negated:
             return False
         is_negated = False
@@ -181,6 +184,9 @@ def _holds(option: str, value: str, packet: Packet, way: str) -> bool:
         return ip_address(packet.source if option == "-s" else packet.destination) in ip_network(value)
     if option == "--uid-owner":
         return packet.uid is not None and packet.uid == int(value)
+    if option == "--tcp-flags":
+        examined, wanted = (set(each.split(",")) for each in value.split(" "))
+        return packet.flags & examined == wanted
     if option == "--socket-exists":
         return packet.uid is not None
     if option == "--dport":

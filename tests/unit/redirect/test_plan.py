@@ -117,8 +117,8 @@ def test_arriving(packet: Packet, ends: str) -> None:
 @pytest.mark.parametrize(
     ("uid", "protocol", "port", "ends"),
     [
-        pytest.param(SIDECAR, "tcp", 15006, "port 40001", id="the sidecar answers a far sidecar"),
-        pytest.param(SIDECAR, "tcp", 15001, "port 40001", id="the sidecar answers the application"),
+        pytest.param(SIDECAR, "tcp", 15006, "port 40001", id="the sidecar accepts a far sidecar"),
+        pytest.param(SIDECAR, "tcp", 15001, "port 40001", id="the sidecar accepts the application"),
         pytest.param(OTHER, "tcp", 15006, "refused", id="another user took the inbound port"),
         pytest.param(APP, "tcp", 15006, "refused", id="the application took it, to be reached in plain text"),
         pytest.param(OTHER, "tcp", 15001, "refused", id="another user took the outbound port"),
@@ -127,18 +127,30 @@ def test_arriving(packet: Packet, ends: str) -> None:
         pytest.param(APP, "tcp", 15053, "refused", id="the application answers names, TCP"),
         pytest.param(AGENT, "udp", 15053, "port 40001", id="the agent answers names"),
         pytest.param(OTHER, "tcp", 8080, "refused", id="another user took the application's port"),
-        pytest.param(APP, "tcp", 8080, "port 40001", id="the application answers"),
-        pytest.param(None, "tcp", 15006, "port 40001", id="the last bytes of a closed connection have no socket"),
-        pytest.param(OTHER, "tcp", 5432, "port 40001", id="another service of the host answers from its own port"),
+        pytest.param(APP, "tcp", 8080, "port 40001", id="the application accepts"),
+        pytest.param(None, "tcp", 15006, "port 40001", id="a SYN cookie keeps a flooded sidecar reachable"),
+        pytest.param(None, "tcp", 15001, "refused", id="a SYN cookie of whoever took the outbound port"),
+        pytest.param(OTHER, "tcp", 5432, "port 40001", id="another service of the host accepts on its own port"),
     ],
 )
 @pytest.mark.parametrize("interface", ["lo", "eth0"])
-def test_who_may_answer(uid: int | None, protocol: str, port: int, ends: str, interface: str) -> None:
-    answer = Packet(
+def test_who_may_accept(uid: int | None, protocol: str, port: int, ends: str, interface: str) -> None:
+    assert leave(FILTER_ONLY, answer(uid, protocol, port, interface, "SYN", "ACK")) == ends
+
+
+@pytest.mark.parametrize("flags", [("RST", "ACK"), ("ACK",), ("FIN", "ACK")])
+def test_the_kernels_own_answers_have_no_owner_and_pass(flags: tuple[str, ...]) -> None:
+    assert leave(FILTER_ONLY, answer(None, "tcp", 15001, "lo", *flags)) == "port 40001"
+
+
+FILTER_ONLY = tuple(rule for rule in rules_of(PLAN, Family.V4) if rule.table == "filter")
+
+
+def answer(uid: int | None, protocol: str, port: int, interface: str, *flags: str) -> Packet:
+    return Packet(
         uid=uid, protocol=protocol, source_port=port, destination=FAR, port=40001, interface=interface,
-        states=frozenset({"ESTABLISHED"}),
+        states=frozenset({"ESTABLISHED"}), flags=frozenset(flags),
     )  # fmt: skip
-    assert leave(tuple(rule for rule in rules_of(PLAN, Family.V4) if rule.table == "filter"), answer) == ends
 
 
 @pytest.mark.parametrize("packet", [Packet(uid=APP), Packet(uid=OTHER), Packet(uid=AGENT)])
