@@ -136,6 +136,8 @@ class Drive:
         except StopIteration as stopped:
             self._respond(stopped.value)
             return
+        # Another try: the last one's connection is no longer ours, and what the caller sends meanwhile is kept.
+        self._upstream = None
         if isinstance(command, Send):
             self._send(command)
         else:
