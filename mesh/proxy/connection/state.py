@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, Protocol
@@ -158,8 +159,18 @@ class ProxyState:
 
     def _turn(self) -> None:
         """Turn the wheel; it stands still while no timer is armed."""
-        for call in self.wheel.advance(self.now()):
-            call()
-        self._is_ticking = self.wheel.armed > 0
-        if self._is_ticking:
-            self.later(self.wheel.tick_s, self._turn)
+        try:
+            self._fire(deque(self.wheel.advance(self.now())))
+        finally:
+            self._is_ticking = self.wheel.armed > 0
+            if self._is_ticking:
+                self.later(self.wheel.tick_s, self._turn)
+
+    def _fire(self, due: deque[Callable[[], None]]) -> None:
+        """Call what is due. One that fails is the event loop's to log; the others are called all the same."""
+        try:
+            while due:
+                due.popleft()()
+        finally:
+            if due:
+                self.later(0, lambda: self._fire(due))
