@@ -16,7 +16,11 @@ need ip iproute2
 need iptables-restore iptables
 need ip6tables-restore iptables
 [ "$(id -u)" = 0 ] || need newuidmap uidmap
-[ "${1:-}" != test ] || need tcpdump tcpdump
+if [ "${1:-}" = test ]; then
+  need tcpdump tcpdump
+  need ps procps
+  need ping iputils-ping
+fi
 
 # 2. A Python that is new enough and can make virtual environments.
 python="${PYTHON:-}"

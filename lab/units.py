@@ -88,7 +88,7 @@ def _agent() -> Unit:
         ("mesh", "agent", "--config", AGENT_CONFIG),
         uid=ports.UID_AGENT,
         gid=ports.GID_WORKLOAD,
-        gates=(Gate("done", "redirect"), Gate("file", TOKEN)),
+        gates=(Gate("done", "redirect"),),
         entry="mesh.agent.main:run",
     )
 

@@ -7,8 +7,8 @@ States of a unit, and what moves it:
        |                       |------ended badly, oneshot--> failed
        +----- start ------- stopped <--stop-- any
 
-`stop` and `start` are an operator's; a stopped unit stays stopped. An agent that dies loses its key (it is in its
-memory alone), so the file it started from is gone and its gate stays shut until the operator grants a new token.
+`stop` and `start` are an operator's; a stopped unit stays stopped. An agent that dies loses its key (it was in its
+memory alone): started again, it answers names from its disk and waits for the new token that the operator grants.
 """
 
 from __future__ import annotations

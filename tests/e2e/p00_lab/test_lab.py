@@ -132,10 +132,11 @@ def test_09_heal_ends_every_fault_now(lab: Lab) -> None:
 
 
 def test_10_an_agent_that_dies_joins_again_with_a_new_token(lab: Lab) -> None:
-    """Its key was in its memory alone; the operator grants a new token by itself, and calls go on meanwhile."""
+    """Its key was in its memory alone; the operator grants a new token, and the sidecar carries calls meanwhile."""
+    address = lab.python("pulse-1", "import socket; print(socket.gethostbyname('makeline-service'))").stdout.strip()
     before = lab.unit("pulse-1", "agent")["starts"]
     lab.driver.unit("pulse-1", "agent", "kill")
-    assert lab.http("pulse-1", "GET", "http://makeline-service:8080/tickets").status == 200
+    assert lab.http("pulse-1", "GET", f"http://{address}:8080/tickets").status == 200
     eventually(lambda: lab.unit("pulse-1", "agent")["starts"] > before, within_s=15, what="the agent to start again")
     eventually(
         lambda: (
@@ -145,10 +146,39 @@ def test_10_an_agent_that_dies_joins_again_with_a_new_token(lab: Lab) -> None:
         within_s=20,
         what="pulse-1 to be registered and passing again",
     )
+    ready = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:15020/ready', timeout=5).status)"
+    eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", within_s=20, what="the agent to be ready")
     assert lab.http("pulse-1", "GET", "http://makeline-service:8080/tickets").status == 200
 
 
-def test_11_two_labs_stand_side_by_side(lab: Lab, tmp_path: Path) -> None:
+def test_11_names_are_answered_by_a_restarted_agent_without_a_control_plane(lab: Lab) -> None:
+    ask = "import socket; print(socket.gethostbyname('makeline-service'))"
+    starts = lab.unit("order-1", "agent")["starts"]
+    lab.driver.unit("cp-1", "control-plane", "stop-now")
+    try:
+        lab.driver.unit("order-1", "agent", "kill")
+        eventually(
+            lambda: lab.unit("order-1", "agent")["starts"] > starts, within_s=15, what="the agent to start again"
+        )
+        eventually(
+            lambda: lab.python("order-1", ask).stdout.startswith("240."),
+            within_s=10,
+            what="names from the agent's disk",
+        )
+        assert lab.order().status == 201
+    finally:
+        lab.driver.unit("cp-1", "control-plane", "start")
+    eventually(
+        lambda: (
+            {one["host"]: one["status"] for one in lab.mesh_json("catalog", "instances")["instances"]}["order-1"]
+            == "passing"
+        ),
+        within_s=30,
+        what="order-1 to be registered and passing again",
+    )
+
+
+def test_12_two_labs_stand_side_by_side(lab: Lab, tmp_path: Path) -> None:
     from tests.e2e.kit import topology_with
 
     second = Lab(f"{lab.driver.lab_name}-twin")
