@@ -21,6 +21,14 @@ from mesh.proxy.connection.peer import Peer, der_chain
 
 HANDSHAKE_TIMEOUT_S = 5.0
 _LINGER_RESET = struct.pack("ii", 1, 0)  # on, for no time: close(2) sends RST
+_SAID_PLAINLY = {  # OpenSSL's verdicts (x509_vfy.h) whose own words do not tell what is wrong
+    18: "self-signed, and not a root that we know",
+    19: "its root is not one that we know: another trust domain, or a forged authority",
+    20: "issued by nobody that we know: another trust domain, a forged authority, or an intermediate is missing",
+    21: "issued by nobody that we know: another trust domain, a forged authority, or an intermediate is missing",
+    26: "extended key usage does not allow this side of a connection",
+    79: "an issuer in its chain is not a CA",
+}
 _RECORD = 65536  # asked of OpenSSL per read; it gives at most one record, 16 KiB
 
 
@@ -290,5 +298,5 @@ class TlsLayer(asyncio.Protocol):
 def _fault(error: Exception) -> str:
     """Name what was wrong with a handshake; for a certificate, what exactly was wrong with it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"verifying peer certificate: {error.verify_message}"
+        return f"verifying peer certificate: {_SAID_PLAINLY.get(error.verify_code, error.verify_message)}"
     return f"TLS handshake: {getattr(error, 'reason', None) or error}"
