@@ -1,0 +1,53 @@
+"""Promise 3, from the application's side: the PyPI client `spiffe` gets the SVID of its host, and each new one."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.kit import Lab
+
+LAB_SETTINGS = {"leaf_ttl": "4s"}
+LAB_HOSTS = ("cp-1", "order-1", "inventory-1")
+FOLLOW_S = 5.0  # more than one life of a certificate
+
+# As its documentation shows it; the socket is found by the variable that every SPIFFE client knows.
+FOLLOW = """
+import json, os, sys, threading
+os.environ["SPIFFE_ENDPOINT_SOCKET"] = "unix:///run/mesh/agent.sock"
+from spiffe import WorkloadApiClient
+
+def show(context):
+    svid = context.default_svid
+    bundle = context.x509_bundle_set.get_bundle_for_trust_domain(svid.spiffe_id.trust_domain)
+    svid.leaf.verify_directly_issued_by(svid.cert_chain[1])
+    [root] = bundle.x509_authorities
+    svid.cert_chain[1].verify_directly_issued_by(root)
+    print(json.dumps({"id": str(svid.spiffe_id), "serial": svid.leaf.serial_number,
+                      "issuer": svid.leaf.issuer.rfc4514_string(),
+                      "fits": svid.private_key.public_key() == svid.leaf.public_key()}), flush=True)
+
+with WorkloadApiClient() as client:
+    following = client.stream_x509_contexts(show, lambda error: print(json.dumps({"error": str(error)}), flush=True))
+    threading.Event().wait(float(sys.argv[1]))
+    following.cancel()
+"""
+OPEN = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/mesh/agent.sock')"
+
+
+def test_01_an_unmodified_spiffe_client_gets_its_svid_and_sees_it_rotate(lab: Lab) -> None:
+    for host, datacenter, seconds in (("inventory-1", "west", 0.5), ("order-1", "east", FOLLOW_S)):
+        done = lab.python(host, FOLLOW, str(seconds), user="app")
+        assert done.exit_code == 0, done.stderr
+        seen = [json.loads(line) for line in done.stdout.splitlines()]
+        assert not [one for one in seen if "error" in one]
+        service = f"spiffe://dominos.internal/ns/production/sa/{host.removesuffix('-1')}-service"
+        assert {one["id"] for one in seen} == {service}
+        assert all(one["fits"] and f"intermediate {datacenter}" in one["issuer"] for one in seen)
+    assert len({one["serial"] for one in seen}) >= 3, "a first one and two rotations"
+
+
+def test_02_another_users_process_may_not_even_open_the_socket(lab: Lab) -> None:
+    assert lab.python("order-1", OPEN, user="app").exit_code == 0
+    refused = lab.python("order-1", OPEN, user="other")
+    assert refused.exit_code != 0
+    assert "PermissionError" in refused.stderr
