@@ -63,6 +63,8 @@ class FakeWire:
         self.is_reset = False  # by us
         self.has_eof = False  # we said that we have no more to say
         self.is_paused = False
+        self._is_full = self._is_choking = False
+        self._unread: Callable[[], None] | None = None  # the end that waits for the other end to read
 
     # ---- what the test does
 
@@ -86,11 +88,20 @@ class FakeWire:
 
     def fills(self) -> None:
         """The other end stopped reading."""
+        self._is_full = True
         self._app.pause_writing()
+
+    def chokes(self) -> None:
+        """The other end stops reading; the next write will find no room."""
+        self._is_choking = True
 
     def drains(self) -> None:
         """It reads again."""
+        self._is_full = False
         self._app.resume_writing()
+        if self._unread is not None:
+            self._unread()
+        self._script.settle()
 
     def heard(self) -> bytes:
         """Return what was written since the last look."""
@@ -102,6 +113,9 @@ class FakeWire:
     def write(self, data: bytes) -> None:
         assert self.is_open, "writing to a closed wire"
         self._written += data
+        if self._is_choking:
+            self._is_choking = False
+            self.fills()
 
     def write_eof(self) -> None:
         self.has_eof = True
@@ -110,13 +124,23 @@ class FakeWire:
         self._end(None)
 
     def abort(self) -> None:
-        self.is_reset = self.is_reset or self.is_open
+        self.is_reset = self.is_reset or self.is_open or self._unread is not None
+        self._is_full = False
+        if self._unread is not None:
+            self._unread()
         self._end(None)
 
     def _end(self, error: Exception | None) -> None:
         if self.is_open:
             self.is_open = False
-            self._script.soon(lambda: self._app.connection_lost(error))
+            if self._is_full:  # close waits until what was written is read
+                self._unread = lambda: self._lost(error)
+            else:
+                self._lost(error)
+
+    def _lost(self, error: Exception | None) -> None:
+        self._unread = None
+        self._script.soon(lambda: self._app.connection_lost(error))
 
     def is_closing(self) -> bool:
         return not self.is_open

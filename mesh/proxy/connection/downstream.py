@@ -32,6 +32,7 @@ from mesh.proxy.tables.model import HttpChain
 
 MAX_WAITING_BYTES = 64 * 1024  # of pipelined requests, while another is answered
 LINGER_S = 1.0  # how long the end of a refused request is read and dropped, so that the answer is not lost to a RST
+CLOSE_S = 60.0  # how long a caller may take to read what was written before its connection is closed
 BODY_WINDOW_S = 10.0  # a request body that we wait for brings BODY_WINDOW_BYTES within each such time, or is refused
 BODY_WINDOW_BYTES = 64
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -81,6 +82,8 @@ class DownstreamHttp(asyncio.Protocol):
         self._must_close = False
         self._owes_continue = False
         self._is_body_paused = False
+        self._is_full = False  # the caller reads slower than it is answered
+        self._closing_since: float | None = None
         self._head: RequestHead | None = None
         self._peer: Peer | None = None
         self._proven_by: Identity | None = None
@@ -127,20 +130,24 @@ class DownstreamHttp(asyncio.Protocol):
             self._drive = None
 
     def pause_writing(self) -> None:
-        """The caller reads slowly."""
+        """The caller reads slowly: what it asks for next has to wait, else its answers would pile up here."""
+        self._is_full = True
         if self._drive is not None:
             self._drive.on_caller_full()
 
     def resume_writing(self) -> None:
         """It caught up."""
+        self._is_full = False
         if self._drive is not None:
             self._drive.on_caller_writable()
+        elif self._phase is Phase.HEAD and self._waiting:
+            self._next()
 
     # ------------------------------------------------------------------------------- requests
 
     def _advance(self) -> None:
         """Begin requests as long as whole heads are there and none is under way."""
-        while self._phase is Phase.HEAD and self._waiting:
+        while self._phase is Phase.HEAD and self._waiting and not self._is_full:
             data, self._waiting = self._waiting, b""
             try:
                 head = self._reader.feed(data)
@@ -214,6 +221,7 @@ class DownstreamHttp(asyncio.Protocol):
         """Invite the body: somebody wants it (RFC 9110 section 10.1.1)."""
         if self._owes_continue:
             self._owes_continue = False
+            self._since = self._state.now()
             self._wire.write(_CONTINUE)
 
     def send_response(self, response: Response, body: bytes, *, is_done: bool) -> None:
@@ -278,10 +286,13 @@ class DownstreamHttp(asyncio.Protocol):
             return
         self._phase = Phase.HEAD
         self._since = self._state.now()
-        if self._waiting:
-            self._wire.resume_reading()
-            # Not at once: a caller's thousand pipelined requests would pile up on the stack.
-            self._state.later(0, self._advance)
+        if self._waiting and not self._is_full:
+            self._next()
+
+    def _next(self) -> None:
+        """Go on with the request that waits. Not at once: a thousand pipelined ones would pile up on the stack."""
+        self._wire.resume_reading()
+        self._state.later(0, self._advance)
 
     # ------------------------------------------------------------------------------- refusals and ends
 
@@ -327,6 +338,9 @@ class DownstreamHttp(asyncio.Protocol):
     def check(self, now: float) -> None:
         """End what takes too long."""
         chain = self._chain
+        if self._wire.is_closing():
+            self._check_close(now)
+            return
         if self._drive is not None:
             self._drive.check(now)
         if self._phase is Phase.HEAD and chain is not None:
@@ -337,8 +351,16 @@ class DownstreamHttp(asyncio.Protocol):
         elif self._phase is Phase.BODY and self._drive is not None and now - self._since > BODY_WINDOW_S:
             self._check_body(self._drive, now)
 
+    def _check_close(self, now: float) -> None:
+        """A caller that does not read what was written last would keep the connection for ever."""
+        if self._closing_since is None:
+            self._closing_since = now
+        elif now - self._closing_since > CLOSE_S:
+            self._wire.abort()
+
     def _check_body(self, drive: Drive, now: float) -> None:
-        if drive.bytes_received - self._body_mark < BODY_WINDOW_BYTES and not self._is_body_paused:
+        is_awaited = not self._is_body_paused and not self._owes_continue
+        if is_awaited and drive.bytes_received - self._body_mark < BODY_WINDOW_BYTES:
             error = RemoteProtocolError("reading a request body: it came too slowly", status=408)
             self._give_up_body(drive, error)
         else:
