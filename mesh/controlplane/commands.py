@@ -9,13 +9,13 @@ keeps it until neither an instance nor any entry names it (an intention alone ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mesh.base.errors import ConfigErrors, IdentityError
 from mesh.ca.tokens import make_token, redeem, token_digest
-from mesh.config.entries import ConfigEntry, ServiceDefaults, ServiceIntentions, ServiceRouter
+from mesh.config.entries import KIND_OF, ConfigEntry, ServiceDefaults, ServiceIntentions, ServiceRouter
 from mesh.config.hcl.tree import Source
 from mesh.config.references import check_change
 from mesh.controlplane import records as r
@@ -71,8 +71,11 @@ def delete_entry(state: MeshState, kind: str, name: str) -> Plan[None]:
     if (kind, name) not in state.entries:
         raise NotFoundError(f"deleting {kind}/{name}: there is no such entry")
     after = _entries_after(state, delete=(kind, name))
+    known = set(state.catalog.services())
+    if kind == KIND_OF[ServiceDefaults] and not state.catalog.instances(name):
+        known.discard(name)  # it has its name by the declaration alone; a route to it would dangle
     try:
-        require_references(state, after)
+        require_references(state, after, known=known)
     except ConfigErrors as error:
         raise ConflictError(f"deleting {kind}/{name}: an entry still needs it: {error.reason}") from error
     records = [Record(r.CONFIG, f"{kind}/{name}", None)]
@@ -164,13 +167,26 @@ def issue(state: MeshState, issued: r.IssuedCertificate, *, now: datetime) -> li
     return [*old, r.issued_record(issued)]
 
 
-def require_references(state: MeshState, after: Sequence[ConfigEntry], source: Source | None = None) -> None:
+def require_references(
+    state: MeshState,
+    after: Sequence[ConfigEntry],
+    source: Source | None = None,
+    *,
+    known: Collection[str] | None = None,
+) -> None:
     """Check that the entries still fit together after a change.
+
+    Args:
+        state: before the change.
+        after: every entry, as it would be.
+        source: the file being written, so that errors can show its lines.
+        known: services that exist whatever the entries say; None for all that have a name now.
 
     Raises:
         ConfigErrors: the change makes a reference dangle or a contradiction.
     """
-    if errors := check_change(state.all_entries(), after, state.catalog.services(), source):
+    services = state.catalog.services() if known is None else known
+    if errors := check_change(state.all_entries(), after, services, source):
         raise ConfigErrors(errors)
 
 

@@ -93,6 +93,17 @@ def test_what_a_route_needs_cannot_be_deleted() -> None:
     driver.run(lambda state: commands.delete_entry(state, "service-defaults", "payment-v2"))
 
 
+def test_a_declaration_that_a_route_needs_stays_though_everything_speaks_http() -> None:
+    driver = StateDriver()
+    driver.write('Kind = "proxy-defaults"\nName = "global"\nConfig { protocol = "http" }\n')
+    driver.write(HTTP.format("payment-v2"))
+    driver.write(ROUTER)
+    with pytest.raises(ConflictError, match="no one registered or declared"):
+        driver.run(lambda state: commands.delete_entry(state, "service-defaults", "payment-v2"))
+    driver.register("payment-v2", "payment-9")
+    driver.run(lambda state: commands.delete_entry(state, "service-defaults", "payment-v2"))
+
+
 def test_what_is_not_there_cannot_be_deleted() -> None:
     with pytest.raises(NotFoundError):
         commands.delete_entry(MeshState(), "service-defaults", "a")
