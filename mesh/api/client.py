@@ -64,8 +64,11 @@ class MeshClient:
 
     async def write_config(self, text: str, *, filename: str) -> list[Json]:
         """Write every entry of a file, all or none; return kind, name and index of each."""
-        answer = await self._call("PUT", "/v1/config", params={"filename": filename}, body=text)
-        return list(answer["written"])
+        return list((await self.write_config_told(text, filename=filename))["written"])
+
+    async def write_config_told(self, text: str, *, filename: str) -> Json:
+        """Write like `write_config`; return what was `written` and the `warnings` about it."""
+        return await self._call("PUT", "/v1/config", params={"filename": filename}, body=text)
 
     async def validate_config(self, text: str, *, filename: str) -> Json:
         """Check what `write_config` would check, and write nothing."""

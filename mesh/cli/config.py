@@ -26,16 +26,21 @@ def config() -> None:
 @api_options
 def write(files: tuple[str, ...], address: str, token_file: Path | None, output: str) -> None:
     """Put every entry of each FILE in force (`-` is stdin). A file is taken whole or not at all."""
+    from mesh.api.shapes import config_error
+
     written: list[Any] = []
     for name in files:
-        written += call(address, token_file, _writing(read_text(name), "<stdin>" if name == "-" else name))
+        told = call(address, token_file, _writing(read_text(name), "<stdin>" if name == "-" else name))
+        written += told["written"]
+        for warning in told["warnings"]:
+            say(f"warning: {config_error(warning).explain()}")
     show(written, ["kind", "name", "index"], output, wrapped="written")
     if output == "table":
         say(f"{len(written)} written")
 
 
-def _writing(text: str, label: str) -> Callable[[Any], Awaitable[list[Any]]]:
-    return lambda mesh: mesh.write_config(text, filename=label)
+def _writing(text: str, label: str) -> Callable[[Any], Awaitable[dict[str, Any]]]:
+    return lambda mesh: mesh.write_config_told(text, filename=label)
 
 
 @config.command("read")
