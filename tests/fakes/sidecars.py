@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mesh.base.clock import SystemClock
@@ -126,11 +127,17 @@ class FakeMesh:
     def identity(self, service: str, *, generation: int = 1, ttl: timedelta = timedelta(hours=1)) -> Identity:
         """Issue a certificate."""
         key = new_key()
-        name = SpiffeId.parse(spiffe_id(service))
-        chain = sign_leaf(make_csr(key), name, self.intermediate, now=datetime.now(UTC), ttl=ttl)
+        chain = self.chain(service, key, ttl=ttl)
         pem = b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in chain)
         key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return Identity(generation, pem, key_pem, self.root.certificate_pem())
+
+    def chain(
+        self, service: str, key: ec.EllipticCurvePrivateKey | None = None, *, ttl: timedelta = timedelta(hours=1)
+    ) -> tuple[bytes, ...]:
+        """Return a certificate and its intermediate, as DER."""
+        name = SpiffeId.parse(spiffe_id(service))
+        return tuple(sign_leaf(make_csr(key or new_key()), name, self.intermediate, now=datetime.now(UTC), ttl=ttl))
 
     @asynccontextmanager
     async def sidecar(self, service: str, tables: ProxyTables) -> AsyncIterator[FakeSidecar]:

@@ -1,7 +1,8 @@
 """An opaque TCP stream: permission, an endpoint, then bytes both ways.
 
 Nothing is retried once a byte was passed on; before that another endpoint may be tried. Half-close passes through in
-each direction. The stream is cut when its permission goes with new tables, and when the caller's certificate expires.
+each direction. The stream is cut when its permission goes with new tables, and when the certificate of either end
+expires or is no longer proven by the present roots.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from mesh.base.errors import IdentityError, UpstreamError
 from mesh.proxy.connection.connector import TIMED_OUT
 from mesh.proxy.connection.peer import Peer
+from mesh.proxy.connection.secrets import Identity
 from mesh.proxy.connection.state import ProxyState, StreamEnding
 from mesh.proxy.connection.tls_layer import Wire, reset
 from mesh.proxy.filters.exchange import ConnectionFacts
@@ -21,6 +23,7 @@ from mesh.proxy.policy.retry import Outcome, Responded
 from mesh.proxy.policy.runtime import ClusterRuntime
 from mesh.proxy.tables.model import Cluster, Endpoint, TcpChain, Verdict
 
+CLOSE_S = 60.0  # how long a caller may take to read the last bytes
 CONNECT_ATTEMPTS = 3  # endpoints tried before giving up; no byte was sent to those that failed
 
 
@@ -69,6 +72,7 @@ class TcpProxy(asyncio.Protocol):
         self._find_chain = find_chain
         self._make_facts = facts
         self._upstream: TcpUpstream | None = None
+        self._dialled_as: Identity | None = None
         self._runtime: ClusterRuntime | None = None
         self._endpoint: Endpoint | None = None
         self._ending = StreamEnding(state.now())
@@ -78,15 +82,18 @@ class TcpProxy(asyncio.Protocol):
         self._idle_since = state.now()
         self._has_downstream_ended = False
         self._has_upstream_ended = False
-        self._peer: Peer | None = None
+        self._closing_since: float | None = None
+        self._peers: list[Peer] = []  # the proven ends; both hold under the roots of `_identity`
 
     # ------------------------------------------------------------------------------- from the downstream wire
 
     def connection_made(self, wire: Wire) -> None:  # type: ignore[override]  # a Wire, see tls_layer
         """Decide; then connect. Until the upstream is there nothing is read."""
         self.wire: Wire = wire
-        self._peer = wire.get_extra_info("peer")
-        self._facts = self._make_facts(self._peer)
+        peer = wire.get_extra_info("peer")
+        if peer is not None:
+            self._peers.append(peer)
+        self._facts = self._make_facts(peer)
         self._identity = self._state.identity
         self._chain = self._find_chain()
         if self._chain is None:
@@ -118,6 +125,7 @@ class TcpProxy(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller is gone, so is the stream."""
+        self._state.connections.discard(self)
         self._finish(str(Flag.DC) if exc is not None else "", "")
         self._drop_upstream(is_clean=exc is None)
 
@@ -159,7 +167,9 @@ class TcpProxy(asyncio.Protocol):
     # ------------------------------------------------------------------------------- what may change under way
 
     def on_tables(self) -> None:
-        """New tables or a new identity: is this caller still allowed, and still who it proved to be?"""
+        """New tables or a new identity: is this caller still allowed, and is everybody still who it proved to be?"""
+        if self._is_over:
+            return
         chain = self._find_chain()
         if chain is None:
             self._cut("", "filter_chain_removed")
@@ -172,8 +182,12 @@ class TcpProxy(asyncio.Protocol):
             self._prove_again()
 
     def check(self, now: float) -> None:
-        """Cut the stream when the caller's certificate is over, or when nothing moved for too long."""
-        if self._peer is not None and self._state.clock.utcnow() >= self._peer.not_after:
+        """Cut the stream when a certificate is over, or when for too long nothing moved or the end was not read."""
+        if self._is_over:
+            self._check_close(now)
+            return
+        utcnow = self._state.clock.utcnow()
+        if any(utcnow >= peer.not_after for peer in self._peers):
             self._cut("", "peer_certificate_expired")
             return
         moved = self._ending.bytes_received + self._ending.bytes_sent
@@ -207,12 +221,19 @@ class TcpProxy(asyncio.Protocol):
         _, _, self._ending.details = denied(decision.rule, matched=not decision.rule.startswith("default deny"))
         return False
 
+    def _check_close(self, now: float) -> None:
+        if self._closing_since is None:
+            self._closing_since = now
+        elif now - self._closing_since > CLOSE_S:
+            self.wire.abort()
+
     def _prove_again(self) -> None:
-        identity, peer = self._state.identity, self._peer
-        if identity is None or peer is None:
+        identity = self._state.identity
+        if identity is None:
             return
         try:
-            identity.verify(peer.chain, now=self._state.clock.utcnow())
+            for peer in self._peers:
+                identity.verify(peer.chain, now=self._state.clock.utcnow())
         except IdentityError:
             self._cut("", "peer_no_longer_proven")
         else:
@@ -246,13 +267,14 @@ class TcpProxy(asyncio.Protocol):
         """Connect to one endpoint; return why not, or nothing."""
         upstream = TcpUpstream(self)
         runtime.started(endpoint.key)
+        identity = self._state.identity
         try:
-            await self._state.dial(cluster, endpoint, upstream, identity=self._state.identity, clock=self._state.clock)
+            await self._state.dial(cluster, endpoint, upstream, identity=identity, clock=self._state.clock)
         except UpstreamError as error:
             failure = Failure.CONNECT_TIMEOUT if str(error) == TIMED_OUT else Failure.CONNECT_FAILURE
             self._judge(runtime, endpoint, failure)
             return str(error)
-        self._upstream = upstream
+        self._upstream, self._dialled_as = upstream, identity
         return ""
 
     def _judge(self, runtime: ClusterRuntime, endpoint: Endpoint, outcome: Outcome | None) -> None:
@@ -273,7 +295,13 @@ class TcpProxy(asyncio.Protocol):
             return
         self._ending.upstream_host = f"{endpoint.address}:{endpoint.port}"
         peer: Any = wire.get_extra_info("peer")
-        self._ending.upstream_peer = "" if peer is None else peer.spiffe_id
+        if peer is not None:
+            self._ending.upstream_peer = peer.spiffe_id
+            self._peers.append(peer)
+        if self._dialled_as is not self._state.identity:  # the secrets changed during the handshake
+            self._prove_again()
+            if self._is_over:
+                return
         if self._early:
             wire.write(self._early)
             self._early = b""
@@ -306,7 +334,6 @@ class TcpProxy(asyncio.Protocol):
         if self._is_over or self._chain is None:
             return
         self._is_over = True
-        self._state.connections.discard(self)
         self._leave_endpoint()
         self._ending.flag = flag
         self._ending.details = details or self._ending.details

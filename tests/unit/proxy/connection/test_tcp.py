@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from mesh.proxy.connection.peer import Peer
+from mesh.proxy.connection.tcp import CLOSE_S
 from mesh.proxy.tables.model import FilterChain, Listener, ProxyTables, TcpChain
 from tests.fakes.script import Script
-from tests.fakes.sidecars import VIP, allow, cluster_to, inbound, spiffe_id
+from tests.fakes.sidecars import VIP, FakeMesh, allow, cluster_to, inbound, spiffe_id
 
 
 def peer(service: str, *, not_after: datetime = datetime(2027, 1, 1, tzinfo=UTC)) -> Peer:
@@ -159,3 +162,70 @@ def test_a_reset_is_passed_on_as_a_reset() -> None:
     assert caller.is_reset
     assert script.log[0]["response_flags"] == "UC"
     assert script.state.runtimes.by_name["ledger-service"].breaker.connections.active == 0
+
+
+def tls_script(mesh: FakeMesh) -> Script:
+    """Return a sidecar that passes a stream on to ledger-service, with TLS."""
+    chain = FilterChain("outbound", TcpChain("out", "ledger-service"))
+    listener = Listener("outbound", "127.0.0.1", 0, False, by_address={VIP[0]: chain})
+    clusters = {"ledger-service": cluster_to("ledger-service", 1)}
+    script = Script(ProxyTables(1, {"outbound": listener}, clusters), service="payment-service")
+    script.clock.epoch = mesh.now
+    script.state.apply_identity(mesh.identity("payment-service"))
+    return script
+
+
+def far_end(mesh: FakeMesh, *, lasts_s: float = 3600) -> Peer:
+    """Return what ledger-service proves."""
+    not_after = mesh.now + timedelta(seconds=lasts_s)
+    chain = mesh.chain("ledger-service", ttl=timedelta(seconds=lasts_s))
+    return Peer(spiffe_id("ledger-service"), "ledger-service", not_after, not_after.timestamp(), chain)
+
+
+def test_a_stream_is_cut_when_the_far_end_has_expired() -> None:
+    mesh = FakeMesh()
+    script = tls_script(mesh)
+    caller = script.caller()
+    upstream = script.dial().connects(far_end(mesh, lasts_s=5))
+    script.passes(4)
+    assert caller.is_open
+    script.passes(2)
+    assert caller.is_reset
+    assert upstream.is_reset
+
+
+@pytest.mark.parametrize(
+    "is_during_handshake", [pytest.param(True, id="during the handshake"), pytest.param(False, id="after it")]
+)
+def test_a_stream_to_an_end_that_the_new_roots_do_not_prove_is_cut(is_during_handshake: bool) -> None:
+    mesh, other = FakeMesh(), FakeMesh()
+    script = tls_script(mesh)
+    caller = script.caller()
+    dial = script.dial()
+    if is_during_handshake:
+        script.state.apply_identity(other.identity("payment-service", generation=2))
+        assert caller.is_open
+    dial.connects(far_end(mesh))
+    if not is_during_handshake:
+        assert caller.is_open
+        script.state.apply_identity(other.identity("payment-service", generation=2))
+    assert caller.is_reset
+    assert script.log[0]["response_code_details"] == "peer_no_longer_proven"
+
+
+def test_what_the_caller_has_yet_to_read_keeps_the_stream_from_being_forgotten() -> None:
+    script = outbound_script(1)
+    caller = script.caller()
+    upstream = script.dial().connects()
+    caller.chokes()
+    upstream.says(b"the last words")
+    upstream.drains()
+    upstream.close()
+    script.settle()
+    assert caller.is_closing()
+    assert script.state.connections, "a drain must wait for it"
+    script.passes(CLOSE_S - 1)
+    assert not caller.is_reset
+    script.passes(2)
+    assert caller.is_reset
+    assert not script.state.connections
