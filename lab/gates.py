@@ -16,6 +16,7 @@ class HostGates:
     host: str
     service: str
     missing: str = "its agent to register"
+    is_announced: bool = False
 
     @property
     def is_green(self) -> bool:
@@ -44,14 +45,17 @@ class GateBoard:
         return "; ".join(f"{gate.host}: {gate.missing}" for gate in self.gates if not gate.is_green)
 
     def update(self, instances: Iterable[Mapping[str, Any]], proxies: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Take in what the control plane says; return a line for every host that turned green."""
+        """Take in what the control plane says; return a line for every host that is green for the first time.
+
+        A host may wait once more after that, when a late neighbour makes something new for its sidecar to take.
+        """
         by_host = {str(instance["host"]): instance for instance in instances}
         by_node = {str(proxy["node"]): proxy for proxy in proxies}
         turned: list[str] = []
         for gate in self.gates:
-            was_green = gate.is_green
             gate.missing = missing(by_host.get(gate.host), by_node.get(f"{gate.host}/{gate.service}"))
-            if gate.is_green and not was_green:
+            if gate.is_green and not gate.is_announced:
+                gate.is_announced = True
                 turned.append(f"{gate.host} ready: {gate.service} has its identity, its rules and a healthy check")
         return turned
 

@@ -17,6 +17,7 @@ from lab.topology import HostSpec, Topology, from_json, host_to_json
 from mesh.base import ports
 
 UP_TIMEOUT_S = 60.0
+MAX_AILING, MAX_SAID = 5, 300  # of a start that failed: how many units are told of, in how many characters each
 USERS = {"app": ports.UID_APP, "root": 0, "agent": ports.UID_AGENT, "sidecar": ports.UID_SIDECAR, "other": 2000}
 
 
@@ -59,32 +60,41 @@ class NetnsDriver:
                 yield from self._job({"job": "bring-up", "timeout_s": timeout_s}, timeout_s + 5)
             except (LabError, KeyboardInterrupt, GeneratorExit) as error:
                 tail = self.folder.log.read_text(errors="replace")[-2000:] if self.folder.log.exists() else ""
-                kept = self._keep_logs()
+                kept, ailing = self._keep_logs()
                 os.close(started.lifeline)
                 launch.end(self.folder)
                 if isinstance(error, LabError):
-                    more = f"\n{tail}" if tail else ""
+                    more = "".join(f"\n{part}" for part in (ailing, tail) if part)
                     raise LabError(f"{error}{more}\nlogs kept in {kept}", exit_code=error.exit_code) from None
                 raise
             started.commit()
+            shutil.rmtree(self._failed_folder(), ignore_errors=True)
 
-    def _keep_logs(self) -> Path:
-        """Copy what the units said out of the dying lab, so that there is something to read."""
-        kept = self.folder.path.parent / f"{self.lab_name}-failed"
+    def _failed_folder(self) -> Path:
+        return self.folder.path.parent / f"{self.lab_name}-failed"
+
+    def _keep_logs(self) -> tuple[Path, str]:
+        """Copy what the units said out of the dying lab; return where to, and what dying units said last."""
+        kept = self._failed_folder()
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
         try:
             status = self._ask("status")
         except LabError:
-            return kept
+            return kept, ""
+        ailing: list[str] = []
         for host, state in status["hosts"].items():
             (kept / f"{host}.units.json").write_text(json.dumps(state, indent=1))
             for unit in state["units"]:
                 try:
-                    (kept / f"{host}.{unit['name']}.log").write_text(self.logs(host, unit["name"], lines=500))
+                    said = self.logs(host, unit["name"], lines=500)
                 except LabError:
                     continue
-        return kept
+                (kept / f"{host}.{unit['name']}.log").write_text(said)
+                if unit["state"] in ("backing-off", "failed"):
+                    last = (said.strip().splitlines() or ["nothing"])[-1]
+                    ailing.append(f"  {host} {unit['name']} is {unit['state']}; it said last: {last[:MAX_SAID]}")
+        return kept, "\n".join(ailing[:MAX_AILING])
 
     def down(self) -> None:
         """End the lab; nothing of it remains."""

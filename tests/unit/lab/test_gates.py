@@ -43,3 +43,13 @@ def test_a_board_names_the_slowest_and_announces_each_host_once() -> None:
     assert board.update([PASSING], [SYNCED]) == []
     assert not board.is_green
     assert board.slowest() == "b-1: its agent to register"
+
+
+def test_a_host_that_waits_again_is_waited_for_and_not_announced_again() -> None:
+    board = GateBoard([HostGates("a-1", "a")])
+    pending = {**SYNCED, "types": {"CDS": {"status": "PENDING"}}}
+    assert len(board.update([PASSING], [SYNCED])) == 1
+    assert board.update([PASSING], [pending]) == []
+    assert not board.is_green
+    assert board.update([PASSING], [SYNCED]) == []
+    assert board.is_green
