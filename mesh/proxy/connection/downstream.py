@@ -99,6 +99,7 @@ class DownstreamHttp(asyncio.Protocol):
         self._tables = self._state.tables
         self._chain = self._find_chain()
         if self._chain is None:
+            self._phase = Phase.CLOSED
             wire.close()
             return
         self._reader = RequestReader(_limits(self._chain))

@@ -201,7 +201,7 @@ class TlsLayer(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read what came together with the handshake, or while the application had paused."""
-        if self._is_open and not self._is_paused and self._incoming.pending:
+        if self._is_open and not self._is_closing and not self._is_paused and self._incoming.pending:
             self._read()
 
     def _read(self) -> None:

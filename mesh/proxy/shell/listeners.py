@@ -170,10 +170,12 @@ class Listeners:
     def _with_tls(
         self, name: str, identity: Identity, tls: DownstreamTls, app: asyncio.Protocol, remote: str
     ) -> TlsLayer:
-        clock = self._state.clock
+        state = self._state
 
         def verify(certificates: Sequence[bytes]) -> Peer:
-            peer = identity.verify(certificates, now=clock.utcnow())
+            # By the roots of this moment: those of the handshake's beginning may have been withdrawn since.
+            present = state.identity or identity
+            peer = present.verify(certificates, now=state.clock.utcnow())
             if not peer.spiffe_id.startswith(tls.expected_prefix):
                 raise IdentityError(f"verifying peer certificate: {peer.spiffe_id} is not under {tls.expected_prefix}")
             return peer
