@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mesh.base.durations import parse_duration
 from mesh.base.errors import ConfigError, Position
@@ -110,28 +110,41 @@ def load(path: Path, settings: Mapping[str, str] | None = None) -> Topology:
         ConfigError: the file is not a topology; with file and line.
     """
     try:
-        raw = YAML(typ="rt").load(path.read_text())
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigError(f"reading the topology: no file {path}", right="lab/topology.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"reading the topology: {error}", Position(str(path)), right="a YAML file") from None
+    reader = _Reader(str(path), text)
+    try:
+        raw = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
-        at = Position(str(path), mark.line + 1, mark.column + 1) if mark else Position(str(path))
-        raise ConfigError(f"reading the topology: {error.problem}", at) from None
-    return _Reader(str(path)).topology(raw, settings or {})
+        raise reader.error_at(str(error.problem), mark.line if mark else 0, mark.column if mark else 0) from None
+    except YAMLError as error:
+        raise ConfigError(f"reading the topology: {error}", Position(str(path)), right="a YAML file") from None
+    return reader.topology(raw, settings or {})
 
 
 class _Reader:
-    """Carries the file's name, so that each complaint has a line."""
+    """Carries the file's name and lines, so that each complaint shows its place."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, text: str) -> None:
         self.path = path
+        self.lines = text.splitlines()
+
+    def error_at(self, reason: str, line: int, column: int, right: str = "") -> ConfigError:
+        """Return a complaint about a place, which counts from 0."""
+        shown = self.lines[line] if line < len(self.lines) else ""
+        at = Position(self.path, line + 1, column + 1)
+        return ConfigError(f"reading the topology: {reason}", at, source_line=shown, right=right)
 
     def fail(self, reason: str, node: Any, key: Any = None, right: str = "") -> ConfigError:
         mark = getattr(node, "lc", None)
         line, column = (mark.line, mark.col) if mark else (0, 0)
         if mark and key is not None and mark.data and key in mark.data:
             line, column = mark.data[key][0], mark.data[key][1]
-        return ConfigError(f"reading the topology: {reason}", Position(self.path, line + 1, column + 1), right=right)
+        return self.error_at(reason, line, column, right)
 
     def topology(self, raw: Any, overrides: Mapping[str, str]) -> Topology:
         if not isinstance(raw, dict):
@@ -140,8 +153,11 @@ class _Reader:
         for key in ("trust_domain", "namespace", "datacenters", "hosts"):
             if key not in raw:
                 raise self.fail(f"{key} is missing", raw)
-        datacenters = {str(name): str(net) for name, net in raw["datacenters"].items()}
-        hosts = {str(name): self.host(str(name), node, datacenters) for name, node in raw["hosts"].items()}
+        for key in ("datacenters", "hosts", "settings"):
+            if not isinstance(raw.get(key) or {}, dict):
+                raise self.fail(f"{key} is no mapping", raw, key, right=f"{key}: and below it, one name per line")
+        datacenters = {str(name): self.network(raw["datacenters"], name) for name in raw["datacenters"] or {}}
+        hosts = {str(name): self.host(str(name), node, datacenters) for name, node in (raw["hosts"] or {}).items()}
         planes = [host for host in hosts.values() if host.role is Role.CONTROL_PLANE]
         if len(planes) != 1:
             raise self.fail(f"{len(planes)} hosts have the role control-plane", raw, "hosts", right="exactly one")
@@ -164,6 +180,8 @@ class _Reader:
         datacenter = str(node.get("datacenter", ""))
         if datacenter not in datacenters:
             raise self.fail(f"host {name} is in no known datacenter", node, "datacenter", " or ".join(datacenters))
+        if not isinstance(node.get("publish") or {}, dict):
+            raise self.fail(f"host {name}: publish is no mapping", node, "publish", right='{18080: "loopback:8080"}')
         service = str(node.get("service", ""))
         if (role is Role.SERVICE) != bool(service):
             raise self.fail(f"host {name}: a service host names its service, others do not", node)
@@ -176,6 +194,13 @@ class _Reader:
             service_dir=str(node.get("service_dir", f"demo-services/{service}" if service else "")),
             publish=tuple(self.published(name, node, *item) for item in (node.get("publish") or {}).items()),
         )
+
+    def network(self, node: Any, name: Any) -> str:
+        try:
+            return str(ipaddress.IPv4Network(str(node[name])))
+        except ValueError:
+            reason = f"datacenter {name} has no IPv4 network: {str(node[name])!r}"
+            raise self.fail(reason, node, name, right="such as 10.77.1.0/24") from None
 
     def address(self, name: str, node: Any, network: str) -> str:
         try:

@@ -37,6 +37,33 @@ def test_a_topology_survives_its_way_through_json() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(b"\xff\xfe", "utf-8", id="no text"),
+        pytest.param(b"hosts: \x00", "not allowed", id="control characters"),
+        pytest.param(b"hosts: [\n", "found", id="no YAML"),
+        pytest.param(b"", "no mapping", id="nothing"),
+        pytest.param(HEAD.encode() + b"hosts: 5\n", "hosts is no mapping", id="hosts that are a number"),
+        pytest.param(HEAD.encode() + b"hosts:\n", "0 hosts", id="no hosts"),
+        pytest.param(HEAD.encode() + b"settings: [a]\nhosts: {}\n", "settings is no mapping", id="settings in a list"),
+        pytest.param(
+            b"trust_domain: a\nnamespace: b\ndatacenters: {c: d}\nhosts: {}\n", "no IPv4 network", id="network"
+        ),
+        pytest.param(
+            HEAD.encode() + b"hosts:\n  a: {datacenter: east, publish: 80}\n", "publish is no", id="publish a number"
+        ),
+    ],
+)
+def test_a_file_that_is_no_topology_is_refused_in_words(tmp_path: Path, text: bytes, said: str) -> None:
+    path = tmp_path / "topology.yaml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigError, match=said) as refused:
+        load(path)
+    assert refused.value.at is not None
+    assert refused.value.at.path == str(path)
+
+
+@pytest.mark.parametrize(
     ("hosts", "said", "line"),
     [
         pytest.param(
