@@ -156,6 +156,8 @@ class MeshClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             cause = getattr(error, "os_error", error)  # aiohttp wraps a plain "no such file or directory" in more words
             reason = (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).lower()
+            if isinstance(error, TimeoutError):
+                reason = f"no answer within {self._timeout.total:g} s"
             raise UnreachableError(
                 f"calling the control plane at {self.address}: {reason}; "
                 "right would be: a running one, or another --address (MESH_ADDRESS)"
