@@ -253,8 +253,10 @@ def test_08_a_broken_topology_starts_nothing(tmp_path: Path, text: str, place: s
     name = f"test-broken-{os.getpid()}"
     done = run("lab", "up", "--topology", str(path), LAB_NAME=name)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"{path}:{place}: " in done.stderr, done.stderr
-    assert reason in done.stderr
+    _, found, complaint = done.stderr.partition(f"{path}:{place}: ")
+    assert found, done.stderr
+    assert reason in complaint
+    assert ("^" in complaint) == (int(place.partition(":")[0]) <= len(path.read_text().splitlines()))
     assert not (checkout() / ".lab" / name).exists()
 
 
