@@ -22,6 +22,8 @@ LAB_HOSTS = ("cp-1", "order-1", "makeline-1")
 LOAD_S = 10.0
 BOTH = ("order-1", "makeline-1")
 HERE = Path(__file__).parent
+# The first when the housekeeping finds it, the second when a rotation of our own asks for the proof again.
+PEER_IS_OVER = ("peer_certificate_expired", "peer_no_longer_proven")
 PEM_MARK = b"PRIVATE KEY"
 ADMIN = "http://127.0.0.1:15000"
 
@@ -168,7 +170,7 @@ def is_tcp(lab: Lab, host: str, listener: str, name: str) -> bool:
     return any(chain["name"] == name and "cluster" in chain["app"] for chain in chains)
 
 
-def test_07_a_tcp_stream_outlives_a_rotation_and_is_cut_when_the_certificate_it_was_opened_with_ends(
+def test_07_a_tcp_stream_outlives_a_rotation_and_is_cut_with_the_first_certificate_that_it_was_opened_with(
     lab: Lab, tmp_path: Path
 ) -> None:
     """TLS 1.3 cannot prove an open connection anew: a stream that outlived its proof would be anybody's."""
@@ -183,20 +185,24 @@ def test_07_a_tcp_stream_outlives_a_rotation_and_is_cut_when_the_certificate_it_
             within_s=3,
             what="both sides to speak plain TCP",
         )
-        opened_with = certs(lab, "order-1")
+        opened_with = {host: certs(lab, host) for host in BOTH}
         done = lab.python("order-1", (HERE / "stream.py").read_text(), "makeline-service", "8080", "12")
     finally:
         assert lab.mesh("config", "delete", "service-defaults", "makeline-service").exit_code == 0
     stream = json.loads(done.stdout)
+    said = eventually(
+        lambda: [
+            record
+            for host in BOTH
+            for record in lab.access_log(host, protocol="TCP")
+            if record["response_code_details"] in PEER_IS_OVER
+        ],
+        within_s=3,
+        what="the side that cut the stream to say why",
+    )
+    assert max(record["duration_ms"] for record in said) < (LEAF_TTL_S + 1.5) * 1000
     assert stream["how"] == "ConnectionResetError", "a cut never looks like an end"
     assert stream["exchanges"] > 20
-    assert certs(lab, "order-1")["generation"] > opened_with["generation"]
-    ended_with = datetime.fromisoformat(opened_with["not_after"]).timestamp()
-    assert ended_with - 0.5 < stream["ended_at"] < ended_with + LEAF_TTL_S + 2, "not by the rotation, but by the end"
-    (record,) = eventually(
-        lambda: lab.access_log("makeline-1", protocol="TCP", reporter="destination"),
-        within_s=3,
-        what="the destination to log the stream",
-    )
-    assert record["response_code_details"] == "peer_certificate_expired"
-    assert record["duration_ms"] < (LEAF_TTL_S + 1.5) * 1000
+    assert certs(lab, "order-1")["generation"] > opened_with["order-1"]["generation"]
+    first_end = min(datetime.fromisoformat(one["not_after"]).timestamp() for one in opened_with.values())
+    assert first_end - 0.5 < stream["ended_at"] < first_end + LEAF_TTL_S + 2, "not by the rotation, but by the end"
