@@ -295,9 +295,11 @@ def completion(shell_name: str) -> None:
 
 def main() -> None:
     """Run `lab`; every error is one message and an exit code."""
+    output.accept_any_terminal()
     try:
         cli.main(prog_name="lab", standalone_mode=False)
     except click.exceptions.Abort:
+        output.say("interrupted")
         sys.exit(130)
     except click.ClickException as error:
         error.show()

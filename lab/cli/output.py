@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -13,6 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.driver import Progress
+
+
+def accept_any_terminal() -> None:
+    """Write what a terminal's encoding cannot show as an escape, and never fail over it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

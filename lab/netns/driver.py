@@ -58,17 +58,21 @@ class NetnsDriver:
             started = launch.start(self.folder, topology, checkout(), fixed_ports=self.lab_name == "default")
             try:
                 yield from self._job({"job": "bring-up", "timeout_s": timeout_s}, timeout_s + 5)
-            except (LabError, KeyboardInterrupt, GeneratorExit) as error:
+            except LabError as error:
                 tail = self.folder.log.read_text(errors="replace")[-2000:] if self.folder.log.exists() else ""
                 kept, ailing = self._keep_logs()
-                os.close(started.lifeline)
-                launch.end(self.folder)
-                if isinstance(error, LabError):
-                    more = "".join(f"\n{part}" for part in (ailing, tail) if part)
-                    raise LabError(f"{error}{more}\nlogs kept in {kept}", exit_code=error.exit_code) from None
+                self._give_up(started)
+                more = "".join(f"\n{part}" for part in (ailing, tail) if part)
+                raise LabError(f"{error}{more}\nlogs kept in {kept}", exit_code=error.exit_code) from None
+            except (KeyboardInterrupt, GeneratorExit):
+                self._give_up(started)
                 raise
             started.commit()
             shutil.rmtree(self._failed_folder(), ignore_errors=True)
+
+    def _give_up(self, started: launch.Started) -> None:
+        os.close(started.lifeline)
+        launch.end(self.folder)
 
     def _failed_folder(self) -> Path:
         return self.folder.path.parent / f"{self.lab_name}-failed"
