@@ -56,7 +56,7 @@ fi
 stamp=.venv/.locked
 wanted="$(cat requirements/locked.txt pyproject.toml | sha256sum | cut -d' ' -f1)"
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
-  say "making .venv with $("$python" --version)"
+  say "making .venv with $("$python" --version); the first time this takes about a minute"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/locked.txt
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
