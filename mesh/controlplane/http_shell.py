@@ -1,7 +1,7 @@
 """HTTP around our handlers: who may call, how much may be sent, and an error for every exception.
 
-Limits come before parsing: 1 MiB of body, 10 s to send it. The unix socket trusts its file permissions; on TCP all but
-three public reads need the management token. There is no CORS, and no state changes by GET.
+Limits come before parsing: 15 s to send a head, 1 MiB of body, 10 s to send it. The unix socket trusts its file
+permissions; on TCP all but three public reads need the management token. There is no CORS, and no state changes by GET.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from mesh.controlplane.store import StoreError
 log = logging.getLogger("mesh.controlplane.http")
 
 PUBLIC = frozenset({"/v1/status", "/v1/ca/roots", "/metrics"})
+HEAD_TIMEOUT_S = 15.0  # for the first head as for the next; aiohttp's default is an hour
 BODY_TIMEOUT_S = 10.0
+SHUTDOWN_S = 1.0  # for calls under way at the end
 
 _KINDS: tuple[tuple[type[MeshError], str, int], ...] = (
     (ConfigError, "config", 400),
@@ -31,6 +33,11 @@ _KINDS: tuple[tuple[type[MeshError], str, int], ...] = (
     (StoreError, "storage", 507),
     (MeshError, "internal", 500),
 )
+
+
+def runner(app: web.Application, *, head_timeout_s: float = HEAD_TIMEOUT_S) -> web.AppRunner:
+    """Return what serves an application: a connection on which no whole head comes in time is closed."""
+    return web.AppRunner(app, access_log=None, keepalive_timeout=head_timeout_s, shutdown_timeout=SHUTDOWN_S)
 
 
 @web.middleware

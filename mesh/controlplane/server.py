@@ -27,6 +27,7 @@ from mesh.controlplane.ca_service import CaService
 from mesh.controlplane.callers import Callers
 from mesh.controlplane.files import private_folder, read_private, write_durably
 from mesh.controlplane.http_api import HttpApi
+from mesh.controlplane.http_shell import runner
 from mesh.controlplane.issuing import Issuer
 from mesh.controlplane.own_certificate import OwnCertificate
 from mesh.controlplane.proxies import Proxies
@@ -179,8 +180,8 @@ class ControlPlane:
     async def _http_ports(self) -> AsyncIterator[None]:
         """Open the HTTP API on TCP (with the management token) and on the unix socket (without)."""
         settings = self.settings
-        trusted = web.AppRunner(self._http.app(None), access_log=None, shutdown_timeout=GRACE_S)
-        asking = web.AppRunner(self._http.app(management_token(settings)), access_log=None, shutdown_timeout=GRACE_S)
+        trusted = runner(self._http.app(None))
+        asking = runner(self._http.app(management_token(settings)))
         try:
             await trusted.setup()
             await asking.setup()
