@@ -172,10 +172,21 @@ class Sidecar:
     # ------------------------------------------------------------------------------- small things
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> object:
-        return self._group.create_task(work)
+        return self._group.create_task(contained(work))
 
     def _write(self, make_record: Any) -> None:
         self._log.append(make_record)
 
     def _log_dropped(self, lines: int) -> None:
         self.metrics.counter("mesh_access_log_dropped_total").value += lines
+
+
+async def contained(work: Coroutine[Any, Any, None]) -> None:
+    """Run the work of one connection. A fault of ours in it costs that connection, never the process and all others.
+
+    The same fault in a callback of a connection is logged by the event loop, which closes the connection.
+    """
+    try:
+        await work
+    except Exception:  # whatever it is: in the sidecar's TaskGroup it would end every connection
+        log.exception("opening a connection failed by a fault of ours")
