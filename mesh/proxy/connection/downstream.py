@@ -27,12 +27,13 @@ from mesh.proxy.http.framing import BodyKind
 from mesh.proxy.http.head import RequestHead
 from mesh.proxy.http.limits import HttpLimits
 from mesh.proxy.http.reader import RequestReader
-from mesh.proxy.policy.flags import Failure, local_reply
+from mesh.proxy.policy.flags import Failure, Flag, local_reply
 from mesh.proxy.tables.model import HttpChain
 
 MAX_WAITING_BYTES = 64 * 1024  # of pipelined requests, while another is answered
 LINGER_S = 1.0  # how long the end of a refused request is read and dropped, so that the answer is not lost to a RST
 CLOSE_S = 60.0  # how long a caller may take to read what was written before its connection is closed
+STREAM_IDLE_S = 300.0  # a request on which nothing moves for this long ends, as with Envoy's stream_idle_timeout
 BODY_WINDOW_S = 10.0  # a request body that we wait for brings BODY_WINDOW_BYTES within each such time, or is refused
 BODY_WINDOW_BYTES = 64
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -84,6 +85,7 @@ class DownstreamHttp(asyncio.Protocol):
         self._is_body_paused = False
         self._is_full = False  # the caller reads slower than it is answered
         self._closing_since: float | None = None
+        self._moved, self._moved_at = 0, 0.0  # of the request under way, when last looked at
         self._head: RequestHead | None = None
         self._peer: Peer | None = None
         self._proven_by: Identity | None = None
@@ -191,6 +193,7 @@ class DownstreamHttp(asyncio.Protocol):
         self._must_close = not head.keep_alive or self._state.is_draining or bool(unproven)
         self._phase = Phase.ANSWER if is_done else Phase.BODY
         self._since, self._body_mark = self._state.now(), len(body)
+        self._moved, self._moved_at = len(body), self._since
 
         def make_request(is_replayable: Callable[[], bool]) -> Request:
             return Request(
@@ -344,6 +347,7 @@ class DownstreamHttp(asyncio.Protocol):
             return
         if self._drive is not None:
             self._drive.check(now)
+            self._check_idle(self._drive, now)
         if self._phase is Phase.HEAD and chain is not None:
             if self._is_reading_head and now - self._since > chain.headers_timeout_s:
                 self._refuse(RemoteProtocolError("reading a request head: it took too long", status=408))
@@ -351,6 +355,20 @@ class DownstreamHttp(asyncio.Protocol):
                 self._wire.close()
         elif self._phase is Phase.BODY and self._drive is not None and now - self._since > BODY_WINDOW_S:
             self._check_body(self._drive, now)
+
+    def _check_idle(self, drive: Drive, now: float) -> None:
+        """A route without a timeout must not let somebody who neither reads nor sends keep both connections."""
+        if drive.bytes_moved != self._moved:
+            self._moved, self._moved_at = drive.bytes_moved, now
+        elif now - self._moved_at > STREAM_IDLE_S:
+            self._drive = None
+            status = 408 if self._phase is Phase.BODY else 504
+            drive.cancel(status, Flag.SI, "stream_idle_timeout")
+            if drive.has_answer_begun:
+                self.cut()
+            else:
+                self._wire.write(emit.local_response(status, b"stream timeout", request=self._head, keep_alive=False))
+                self._linger()
 
     def _check_close(self, now: float) -> None:
         """A caller that does not read what was written last would keep the connection for ever."""

@@ -117,15 +117,25 @@ class Drive:
         """Begin."""
         self._step(None)
 
-    def cancel(self) -> None:
-        """The caller went away, or may not go on: drop everything."""
+    @property
+    def bytes_moved(self) -> int:
+        """Return how much of the bodies has passed, both ways."""
+        return self.bytes_received + self._bytes_sent
+
+    def cancel(self, status: int = 0, flag: Flag = Flag.DC, details: str = "downstream_remote_disconnect") -> None:
+        """Drop everything: the caller went away, or may not go on.
+
+        Args:
+            status: what the caller is told in our place; 0 for nothing.
+            flag: why.
+            details: Envoy's response_code_details.
+        """
         if self.is_over:
             return
         self._request.now = self._state.now()
         self._coro.close()
         self._drop_upstream()
-        status = 0 if self._response is None else self._response.status
-        self._end(status, (Flag.DC,), "downstream_remote_disconnect")
+        self._end(status if self._response is None else self._response.status, (flag,), details)
 
     # ------------------------------------------------------------------------------- the filters
 
