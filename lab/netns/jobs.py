@@ -167,7 +167,9 @@ async def _grant(job: Job, operator: MeshClient, host: HostSpec) -> None:
     root = job.root(host.name)
     roots = "".join((await operator.ca_roots())["roots"])
     mounts.write_file("/etc/mesh/roots.pem", HostFile(roots), root=root)
-    granted = await operator.create_token(host.service, host.name, ttl_s=TOKEN_TTL_S, datacenter=host.datacenter)
+    granted = await operator.create_token(
+        host.service, host.name, ttl_s=TOKEN_TTL_S, datacenter=host.datacenter, from_address=host.address
+    )
     os.chown(f"{root}/etc/mesh", ports.UID_AGENT, ports.UID_AGENT)
     mounts.write_file(TOKEN, HostFile(granted["token"] + "\n", uid=ports.UID_AGENT, mode=0o600), root=root)
 

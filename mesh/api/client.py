@@ -122,9 +122,12 @@ class MeshClient:
         """Return how far each proxy has come."""
         return list((await self._call("GET", "/v1/proxies"))["proxies"])
 
-    async def create_token(self, service: str, host: str, *, ttl_s: float, datacenter: str = "") -> Json:
-        """Make a one-time join token for a service on a host."""
+    async def create_token(
+        self, service: str, host: str, *, ttl_s: float, datacenter: str = "", from_address: str = ""
+    ) -> Json:
+        """Make a one-time join token for a service on a host; with an address, stolen it is worth nothing elsewhere."""
         body = {"service": service, "host": host, "ttl_s": ttl_s, "datacenter": datacenter}
+        body |= {"from_address": from_address} if from_address else {}
         return await self._call("POST", "/v1/tokens", body=json.dumps(body))
 
     async def status(self) -> Json:

@@ -88,10 +88,18 @@ def token() -> None:
 @click.option("--service", required=True, help="The service its holder may become.")
 @click.option("--host", required=True, help="The host it works on.")
 @click.option("--datacenter", default="", help="Bind it to a datacenter; without, the host says where it is.")
+@click.option("--from-address", default="", help="Bind it to the host's IPv4 address; stolen, it is worth nothing.")
 @click.option("--ttl", default="1h", show_default=True, help="How long it may be used.")
 @api_options
 def create(
-    service: str, host: str, datacenter: str, ttl: str, address: str, token_file: Path | None, output: str
+    service: str,
+    host: str,
+    datacenter: str,
+    from_address: str,
+    ttl: str,
+    address: str,
+    token_file: Path | None,
+    output: str,
 ) -> None:
     """Make a one-time join token. It is shown once, here, and kept nowhere."""
     try:
@@ -99,7 +107,9 @@ def create(
     except ConfigError as error:
         raise click.BadParameter(f"{error.reason}, right would be {error.right}", param_hint="--ttl") from error
     answer = call(
-        address, token_file, lambda mesh: mesh.create_token(service, host, ttl_s=ttl_s, datacenter=datacenter)
+        address,
+        token_file,
+        lambda mesh: mesh.create_token(service, host, ttl_s=ttl_s, datacenter=datacenter, from_address=from_address),
     )
     if output == "json":
         show_json(answer)

@@ -51,11 +51,12 @@ class CaService:
 
     async def join(self, request: Any, context: Any) -> Any:
         """Turn a one-time token and a CSR into a first certificate."""
-        ask = JoinAsk(request.token, request.host, request.service, request.csr_der, request.datacenter)
+        address = peer_address(context.peer())
+        ask = JoinAsk(request.token, request.host, request.service, request.csr_der, request.datacenter, address)
         issued = await self._issue(lambda now: self.issuer.join(ask, now=now), "join")
         log.info(
             "workload joined",
-            extra={"spiffe_id": issued.spiffe_id, "host": ask.host, "address": peer_address(context.peer())},
+            extra={"spiffe_id": issued.spiffe_id, "host": ask.host, "address": address},
         )
         return self._answer(issued)
 

@@ -129,7 +129,15 @@ def report(state: MeshState, instance_id: str, check_id: str, status: CheckStatu
 
 
 def create_token(
-    state: MeshState, *, service: str, host: str, datacenter: str, ttl: timedelta, now: datetime, secret: bytes
+    state: MeshState,
+    *,
+    service: str,
+    host: str,
+    datacenter: str,
+    ttl: timedelta,
+    now: datetime,
+    secret: bytes,
+    address: str = "",
 ) -> Plan[tuple[str, datetime]]:
     """Make a join token; the answer is its text, to be shown once, and when it expires."""
     text, token = make_token(service, host, now=now, ttl=ttl, secret=secret)
@@ -138,23 +146,26 @@ def create_token(
         for digest, kept in state.tokens.items()
         if kept.token.expires_at + KEEP_EXPIRED < now
     ]
-    return Plan([*old, r.token_record(r.TokenRecord(token, datacenter))], (text, token.expires_at))
+    return Plan([*old, r.token_record(r.TokenRecord(token, datacenter, address))], (text, token.expires_at))
 
 
 def redeem_token(
-    state: MeshState, text: str, *, service: str, host: str, datacenter: str, now: datetime
+    state: MeshState, text: str, *, service: str, host: str, datacenter: str, now: datetime, address: str = ""
 ) -> tuple[Record, str]:
     """Use a join token up; returns the record that says so and the datacenter that holds for the host.
 
     Raises:
-        IdentityError: unknown, used, expired, or made for another service, host or datacenter.
+        IdentityError: unknown, used, expired, or made for another service, host, datacenter or address.
     """
     kept = state.tokens.get(token_digest(text))
     used = redeem(text, kept.token if kept else None, service=service, host=host, now=now)
     bound = kept.datacenter if kept else ""
     if bound and datacenter and bound != datacenter:
         raise IdentityError(f"redeeming a join token: it is for datacenter {bound!r}, not {datacenter!r}")
-    return r.token_record(r.TokenRecord(used, bound)), bound or datacenter
+    place = kept.address if kept else ""
+    if place and address != place:
+        raise IdentityError(f"redeeming a join token: it is for a host at {place}, not at {address}")
+    return r.token_record(r.TokenRecord(used, bound, place)), bound or datacenter
 
 
 def issue(state: MeshState, issued: r.IssuedCertificate, *, now: datetime) -> list[Record]:

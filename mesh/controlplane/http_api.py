@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import IPv4Address
 from typing import Any
 
 from aiohttp import web
@@ -185,12 +186,14 @@ class HttpApi:
         datacenter = _named(asked, "datacenter") if asked.get("datacenter") else ""
         if datacenter and datacenter not in self._datacenters:
             raise RemoteProtocolError(f"making a token: {datacenter!r} is not one of {', '.join(self._datacenters)}")
+        from_address = _address(asked.get("from_address") or "")
         text, expires_at = await self._writer.write(
             lambda state: commands.create_token(
                 state,
                 service=service,
                 host=host,
                 datacenter=datacenter,
+                address=from_address,
                 ttl=timedelta(seconds=ttl_s),
                 now=self._clock.utcnow(),
                 secret=secrets.token_bytes(SECRET_BYTES),
@@ -259,6 +262,14 @@ def _named(asked: dict[str, Any], name: str) -> str:
         return require_label(str(asked.get(name, ""))[:200], name)
     except ConfigError as error:
         raise RemoteProtocolError(error.reason) from error
+
+
+def _address(text: Any) -> str:
+    """Return an IPv4 address in its one spelling, or the empty string for none."""
+    try:
+        return str(IPv4Address(str(text))) if text else ""
+    except ValueError as error:
+        raise RemoteProtocolError(f"making a token: from_address {str(text)[:40]!r} is not an IPv4 address") from error
 
 
 def _asked_request(request: web.Request) -> Request | None:

@@ -27,13 +27,14 @@ from mesh.spiffe.id import SpiffeId
 
 @dataclass(frozen=True, slots=True)
 class JoinAsk:
-    """What a joining host says; only the token makes it true."""
+    """What a joining host says, and the address it says it from; only the token makes it true."""
 
     token: str
     host: str
     service: str
     csr_der: bytes
     datacenter: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,13 @@ class Issuer:
         def command(state: MeshState) -> Plan[IssuedChain]:
             host, service = _name(ask.host, "host"), _name(ask.service, "service")
             used, datacenter = commands.redeem_token(
-                state, ask.token, service=service, host=host, datacenter=ask.datacenter, now=now
+                state,
+                ask.token,
+                service=service,
+                host=host,
+                datacenter=ask.datacenter,
+                address=ask.address,
+                now=now,
             )
             issued, record = self._sign(ask.csr_der, service, host, datacenter or self.datacenter, now)
             return Plan([used, *commands.issue(state, record, now=now)], issued)

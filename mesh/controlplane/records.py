@@ -56,10 +56,11 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """A join token as it is kept, and the datacenter it is bound to (empty: the host says)."""
+    """A join token as it is kept; `datacenter` and `address` are what it is bound to, empty for nothing."""
 
     token: JoinToken
     datacenter: str = ""
+    address: str = ""
 
 
 def key_of(entry: ConfigEntry) -> EntryKey:
@@ -110,7 +111,9 @@ def token_record(kept: TokenRecord) -> Record:
     token = kept.token
     used_at = token.used_at.isoformat() if token.used_at else None
     value = {**asdict(token), "expires_at": token.expires_at.isoformat(), "used_at": used_at}
-    return Record(TOKEN, token.digest, json.dumps({"token": value, "datacenter": kept.datacenter}))
+    return Record(
+        TOKEN, token.digest, json.dumps({"token": value, "datacenter": kept.datacenter, "address": kept.address})
+    )
 
 
 def token_from(value: str) -> TokenRecord:
@@ -119,4 +122,4 @@ def token_from(value: str) -> TokenRecord:
     fields = data["token"]
     used_at = datetime.fromisoformat(fields["used_at"]) if fields["used_at"] else None
     fields |= {"expires_at": datetime.fromisoformat(fields["expires_at"]), "used_at": used_at}
-    return TokenRecord(JoinToken(**fields), data["datacenter"])
+    return TokenRecord(JoinToken(**fields), data["datacenter"], data.get("address", ""))

@@ -102,6 +102,14 @@ def test_01_a_token_is_for_one_host_one_service_one_use(lab: Lab, roots: dict[st
         assert why in outcome.details
 
 
+def test_01_a_stolen_token_is_worth_nothing_at_another_address(lab: Lab, roots: dict[str, str]) -> None:
+    token = _token(lab, "--from-address", "10.77.1.12")
+    asking = [_calling(JOIN_PORT, rpc.JOIN, _join_request(token))]
+    stolen = _speak(lab, roots, asking, host="stranger-1", user="other")[0]
+    assert (stolen.code, "it is for a host at 10.77.1.12" in stolen.details) == ("PERMISSION_DENIED", True)
+    assert _speak(lab, roots, asking)[0].code == "OK", "and its owner can still use it"
+
+
 def test_02_of_many_that_present_one_token_at_once_one_gets_a_certificate(lab: Lab, roots: dict[str, str]) -> None:
     request = _encoded(_join_request(_token(lab)))
     calls = [{"target": JOIN_PORT, "path": rpc.JOIN.path, "kind": "together", "requests": [request], "times": 16}]
@@ -323,8 +331,8 @@ def test_14_a_health_check_looks_at_its_own_host_only(lab: Lab, tmp_path: Path, 
 # ----------------------------------------------------------------------------------------------- the attacker's hands
 
 
-def _token(lab: Lab) -> str:
-    words = ("--service", "payment-service", "--host", "ghost-1", "--datacenter", "east")
+def _token(lab: Lab, *more: str) -> str:
+    words = (*more, "--service", "payment-service", "--host", "ghost-1", "--datacenter", "east")
     return str(lab.mesh_json("token", "create", *words)["token"])
 
 

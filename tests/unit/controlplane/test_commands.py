@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -176,6 +177,29 @@ def test_a_stolen_token_is_refused(service: str, host: str, datacenter: str, aft
     now = NOW + timedelta(seconds=after)
     with pytest.raises(IdentityError, match=words):
         commands.redeem_token(driver.state, text, service=service, host=host, datacenter=datacenter, now=now)
+
+
+@pytest.mark.parametrize(
+    ("bound", "caller", "is_taken"),
+    [
+        pytest.param("10.77.1.12", "10.77.1.12", True, id="its host's address"),
+        pytest.param("10.77.1.12", "10.77.1.66", False, id="a thief's address"),
+        pytest.param("10.77.1.12", "", False, id="no address"),
+        pytest.param("", "10.77.1.66", True, id="a token that is bound to none"),
+    ],
+)
+def test_a_token_bound_to_an_address_is_taken_from_there_only(bound: str, caller: str, is_taken: bool) -> None:
+    driver = StateDriver()
+    plan = commands.create_token(
+        driver.state, service="a", host="a-1", datacenter="", ttl=timedelta(hours=1), now=NOW, secret=b"s" * 32,
+        address=bound,
+    )  # fmt: skip
+    driver.state.apply(driver.state.index + 1, plan.records)
+    refused = contextlib.nullcontext() if is_taken else pytest.raises(IdentityError, match="not at")
+    with refused:
+        commands.redeem_token(
+            driver.state, plan.answer[0], service="a", host="a-1", datacenter="", now=NOW, address=caller
+        )
 
 
 def test_a_token_works_once() -> None:

@@ -31,5 +31,5 @@ def test_certificates_and_tokens() -> None:
     issued = r.IssuedCertificate(2**120, "a", "a-1", "east", WHEN)
     assert r.issued_from(r.issued_record(issued).value or "") == issued
     for used_at in (None, WHEN):
-        kept = r.TokenRecord(JoinToken("digest", "a", "a-1", WHEN, used_at), "west")
+        kept = r.TokenRecord(JoinToken("digest", "a", "a-1", WHEN, used_at), "west", "10.77.2.9")
         assert r.token_from(r.token_record(kept).value or "") == kept
