@@ -8,8 +8,9 @@ signs no more, trusted until the last leaf it signed has expired).
                                                   ^  ^──abandon───────────┘   │ activate
                                                   └──────────retire───── ACTIVE_AND_OLD
 
-`step` obeys the table and nothing else; `due` says which step the clock asks for. The control plane's shell makes the
-keys, saves the slots, and tells the agents. The same machine serves intermediates (now) and the root.
+`step` obeys the table and nothing else; `due` says which step the clock asks for. The machine is made for a root, which
+everybody has to trust before it signs; the control plane does not run it yet. An intermediate needs no second slot: it
+travels with the leaves that it signed, and is simply replaced (`renew_due` in mesh/controlplane/authorities.py).
 """
 
 from __future__ import annotations
