@@ -46,8 +46,8 @@ log = logging.getLogger("mesh.controlplane")
 LIVENESS_EVERY_S = 0.5
 RENEWAL_EVERY_S = 1.0
 GRACE_S = 1.0  # for calls under way at the end; streams are cut then, and everybody keeps what he has
+MAX_JOIN_BYTES = 64 * 1024  # a token and a CSR, from somebody who has proven nothing yet
 GRPC_OPTIONS = (
-    ("grpc.max_receive_message_length", 4 * MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.keepalive_time_ms", 10_000),  # a peer behind a cut cable is noticed within 15 s
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -56,6 +56,10 @@ GRPC_OPTIONS = (
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.so_reuseport", 0),  # a second control plane on the port is a mistake, not a helper
 )
+
+
+def _grpc_server(max_request_bytes: int) -> grpc.aio.Server:
+    return grpc.aio.server(options=(("grpc.max_receive_message_length", max_request_bytes), *GRPC_OPTIONS))
 
 
 class ControlPlane:
@@ -161,7 +165,7 @@ class ControlPlane:
     async def _grpc_ports(self) -> AsyncIterator[None]:
         """Open the join port and the mutual TLS port."""
         host = self.settings.address
-        mutual, joining = grpc.aio.server(options=GRPC_OPTIONS), grpc.aio.server(options=GRPC_OPTIONS)
+        mutual, joining = _grpc_server(4 * MAX_MESSAGE_BYTES), _grpc_server(MAX_JOIN_BYTES)
         mutual.add_generic_rpc_handlers((self._ca.handler(), self._registry.handler(), self._ads.handler()))
         joining.add_generic_rpc_handlers((self._ca.join_handler(),))
         try:
