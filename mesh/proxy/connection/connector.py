@@ -41,6 +41,8 @@ async def connect(
         raise UpstreamError("UF", TIMED_OUT) from error
     except OSError as error:
         raise UpstreamError("UF", (error.strerror or str(error)).lower()) from error
+    except RuntimeError as error:  # uvloop's word for a handle that was closed while it was being set up
+        raise UpstreamError("UF", f"closed while connecting: {error}") from error
 
 
 async def _open(cluster: Cluster, endpoint: Endpoint, protocol: asyncio.Protocol) -> asyncio.BaseTransport:

@@ -231,19 +231,20 @@ class Pool:
         self._open[connection] = wish.runtime
         self.opened += 1
         try:
-            await self._dial(wish.cluster, wish.endpoint, connection, identity=identity, clock=self._clock)
+            try:
+                await self._dial(wish.cluster, wish.endpoint, connection, identity=identity, clock=self._clock)
+            finally:  # whatever happens, the place in the line behind it must not be lost
+                self._dials.end(wish.key)
         except UpstreamError as error:
             self.failed += 1
-            self._dials.end(wish.key)
             self.closed(connection)
             failure = Failure.CONNECT_TIMEOUT if str(error) == TIMED_OUT else Failure.CONNECT_FAILURE
             # As in Envoy those who wait share the failure: nothing of them was sent, and another endpoint may do.
             for refused in (wish, *self._dials.send_away(wish.key)):
                 self._refuse(refused, failure, str(error))
         else:
-            self._dials.end(wish.key)
-            self._grant(wish, connection)
             self._serve_line(wish.key)
+            self._grant(wish, connection)
 
     def _grant(self, wish: _Wish, connection: UpstreamHttp) -> None:
         waiter = self._take(wish)

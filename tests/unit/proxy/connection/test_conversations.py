@@ -343,6 +343,21 @@ def test_a_burst_of_requests_is_no_burst_of_handshakes() -> None:
     assert script.state.runtimes.by_name["payment-service"].breaker.pending.active == 0
 
 
+def test_a_fault_of_ours_while_dialling_blocks_nobody_behind_it() -> None:
+    script = script_to(replace(TWO, endpoints=TWO.endpoints[:1]))
+    for _ in range(MAX_AT_ONCE):
+        script.caller().says(GET)
+    for dial in tuple(script.dials):
+        assert dial.coro is not None
+        with pytest.raises(RuntimeError):
+            script.run(dial.coro, RuntimeError("a handle that is closed"))
+    script.dials.clear()
+    caller = script.caller()
+    caller.says(GET)
+    script.dial().connects().says(OK)
+    assert caller.heard() == OK
+
+
 def test_those_in_line_share_the_failure_and_try_elsewhere() -> None:
     script = script_to(retry=CAREFUL)
     burst = [script.caller() for _ in range(2 * MAX_AT_ONCE + 2)]
