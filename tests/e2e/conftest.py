@@ -22,7 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A running lab, taken down at the end of the module whatever happened."""
-    name = f"test-{Path(str(request.module.__file__)).stem.removeprefix('test_')}-{os.getpid()}"
+    promise = Path(str(request.module.__file__)).stem.removeprefix("test_").replace("_", "-")
+    name = f"test-{promise}-{os.getpid()}"
     running = Lab(name)
     hosts = getattr(request.module, "LAB_HOSTS", None)
     topology = topology_with(tmp_path_factory.mktemp("topology"), hosts) if hosts else None

@@ -106,13 +106,13 @@ def test_07_the_demo_tells_every_hop_from_evidence(lab: Lab) -> None:
 
 
 def test_08_a_fault_ends_by_itself(lab: Lab) -> None:
-    done = command(lab, "break", "cut", "pulse-1", "--for", "2s")
+    done = command(lab, "break", "cut", "pulse-1", "--for", "5s")
     assert done.returncode == 0, done.stderr
+    assert "cut pulse-1" in lab.driver.status()["faults"]
     ping = ("ping", "-c1", "-W1", lab.driver.address_of("pulse-1"))
     assert lab.run("stranger-1", *ping, user="root").exit_code != 0
-    assert "cut pulse-1" in json.loads(command(lab, "status", "-o", "json").stdout)["faults"]
     eventually(
-        lambda: lab.run("stranger-1", *ping, user="root").exit_code == 0, within_s=8, what="the cable to carry again"
+        lambda: lab.run("stranger-1", *ping, user="root").exit_code == 0, within_s=15, what="the cable to carry again"
     )
     eventually(lambda: not lab.driver.status()["faults"], within_s=5, what="the fault to be over")
 

@@ -119,7 +119,9 @@ def test_02_both_sides_of_a_call_know_each_other_by_name(lab: Lab) -> None:
         f"{ID}order-service",
         f"{ID}inventory-service",
     )
-    (outbound,) = lab.access_log("order-1", reporter="source", path="/stock/")[-1:]
+    outbound = eventually(
+        lambda: lab.access_log("order-1", reporter="source", path="/stock/"), within_s=3, what="order-1 to log it, too"
+    )[-1]
     assert (outbound["upstream_peer"], outbound["upstream_local"]) == (f"{ID}inventory-service", f"{ID}order-service")
 
 
