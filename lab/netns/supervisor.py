@@ -7,7 +7,9 @@ States of a unit, and what moves it:
        |                       |------ended badly, oneshot--> failed
        +----- start ------- stopped <--stop-- any
 
-`stop` and `start` are an operator's; a stopped unit stays stopped. An agent that dies loses its key (it was in its
+`stop` and `start` are an operator's; a stopped unit stays stopped, and a unit started again waits until its former
+process has ended. The delay doubles while a unit dies young, so that a fault which does not go away by itself costs
+little. An agent that dies loses its key (it was in its
 memory alone): started again, it answers names from its disk and waits for the new token that the operator grants.
 """
 
@@ -56,8 +58,8 @@ SERVICE_TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.RUNNING, E.ENDED_WELL): S.BACKING_OFF,
     (S.RUNNING, E.ENDED_BADLY): S.BACKING_OFF,
     (S.BACKING_OFF, E.DELAY_OVER): S.WAITING,
-    (S.STOPPED, E.ENDED_WELL): S.STOPPED,
-    (S.STOPPED, E.ENDED_BADLY): S.STOPPED,
+    # The process of an earlier life ends after `stop`, and perhaps after the `start` that followed at once.
+    **{(state, event): state for state in (S.STOPPED, S.WAITING) for event in (E.ENDED_WELL, E.ENDED_BADLY)},
     **{(state, E.STOP): S.STOPPED for state in State},
     **{(state, E.START): S.WAITING for state in State if state is not S.RUNNING},
     (S.RUNNING, E.START): S.RUNNING,
@@ -67,7 +69,10 @@ ONESHOT_TRANSITIONS = SERVICE_TRANSITIONS | {
     (S.RUNNING, E.ENDED_BADLY): S.FAILED,
 }
 RESTART_DELAY_S = 0.2
+MAX_RESTART_DELAY_S = 5.0
+YOUNG_S = 5.0  # a unit that lived this long starts again after the shortest delay
 TICK_S = 0.02
+CANNOT_START = 126  # as a shell says it
 
 
 @dataclass(slots=True)
@@ -80,7 +85,9 @@ class Running:
     starts: int = 0
     exit_code: int | None = None
     since: float = field(default_factory=time.time)
+    started_at: float = 0.0
     wake_at: float = 0.0
+    young_deaths: int = 0
 
     def on(self, event: Event) -> None:
         """Move to the next state.
@@ -95,6 +102,20 @@ class Running:
         if following is not self.state:
             self.since = time.time()
         self.state = following
+
+    def started(self, pid: int, *, now: float) -> None:
+        """Note that a process runs."""
+        self.pid, self.started_at = pid, now
+        self.starts += 1
+        self.on(Event.GATES_OPEN)
+
+    def ended(self, exit_code: int, *, now: float) -> None:
+        """Note that the process is gone, and when a service is started again."""
+        self.young_deaths = self.young_deaths + 1 if now - self.started_at < YOUNG_S else 1
+        delay_s = RESTART_DELAY_S * 2 ** min(self.young_deaths - 1, 10)
+        self.pid, self.exit_code = 0, exit_code
+        self.wake_at = now + min(delay_s, MAX_RESTART_DELAY_S)
+        self.on(Event.ENDED_BADLY if exit_code else Event.ENDED_WELL)
 
     def report(self) -> dict[str, Any]:
         """Return what `lab status` shows."""
@@ -160,9 +181,7 @@ class Supervisor:
             code = os.waitstatus_to_exitcode(status)
             for running in self.units.values():
                 if running.pid == pid:
-                    running.pid, running.exit_code = 0, code
-                    running.wake_at = time.monotonic() + RESTART_DELAY_S
-                    running.on(Event.ENDED_BADLY if code else Event.ENDED_WELL)
+                    running.ended(code, now=time.monotonic())
 
     def advance(self) -> None:
         """Start what may start."""
@@ -170,10 +189,16 @@ class Supervisor:
         for running in self.units.values():
             if running.state is State.BACKING_OFF and now >= running.wake_at:
                 running.on(Event.DELAY_OVER)
-            if running.state is State.WAITING and all(self.is_open(gate) for gate in running.unit.gates):
-                running.pid = self.spawn(running.unit)
-                running.starts += 1
-                running.on(Event.GATES_OPEN)
+            if running.state is State.WAITING and not running.pid and all(map(self.is_open, running.unit.gates)):
+                self.launch(running, now)
+
+    def launch(self, running: Running, now: float) -> None:
+        """Start a unit; a machine that cannot fork just now is a unit that ended badly, not the end of the host."""
+        try:
+            running.started(self.spawn(running.unit), now=now)
+        except OSError:
+            running.started(0, now=now)
+            running.ended(CANNOT_START, now=now)
 
     def is_open(self, gate: Gate) -> bool:
         """Say whether a gate is open."""
