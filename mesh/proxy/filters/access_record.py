@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from mesh.proxy.filters.exchange import Request, Response
-
-if TYPE_CHECKING:
-    from mesh.proxy.filters.stack import Handler
+from mesh.proxy.filters.exchange import Handler, Request, Response
 
 
 async def access_record(request: Request, call_next: Handler) -> Response:

@@ -5,14 +5,9 @@ Nothing of a denied request goes any further.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from mesh.proxy.filters.exchange import Request, Response
+from mesh.proxy.filters.exchange import Handler, Request, Response
 from mesh.proxy.policy.flags import denied
 from mesh.proxy.tables.model import Verdict
-
-if TYPE_CHECKING:
-    from mesh.proxy.filters.stack import Handler
 
 DECISION_HEADER = "x-mesh-decision"  # tells the caller which rule decided
 

@@ -6,10 +6,10 @@ value of the `await`. That is all: no task, no future, no event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mesh.proxy.http.head import RequestHead
 from mesh.proxy.http.response import ResponseHead
@@ -269,3 +269,8 @@ def local_response(reply: LocalReply, chain: HttpChain, *, flags: tuple[Flag, ..
     for flag in flags:
         add += chain.local_reply_headers.get(str(flag), ())
     return Response(reply.status, body=reply.body, add=add, flags=flags, details=reply.details)
+
+
+# What is left of the stack below a filter, and a filter: it answers itself or awaits what is below.
+Handler = Callable[[Request], Coroutine[Command, Any, Response]]
+Filter = Callable[[Request, Handler], Coroutine[Command, Any, Response]]

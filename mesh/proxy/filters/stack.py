@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from mesh.proxy.filters.access_record import access_record
 from mesh.proxy.filters.authorization import authorization, proof
-from mesh.proxy.filters.exchange import Command, Request, Response
+from mesh.proxy.filters.exchange import Command, Filter, Handler, Request, Response
 from mesh.proxy.filters.router import router
 from mesh.proxy.filters.tracing import tracing
 from mesh.proxy.filters.trusted_headers import trusted_headers
 from mesh.proxy.tables.model import HttpChain
-
-Handler = Callable[[Request], Coroutine[Command, Any, Response]]
-Filter = Callable[[Request, Handler], Coroutine[Command, Any, Response]]
 
 
 def compose(filters: tuple[Filter, ...], last: Handler) -> Handler:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from mesh.proxy.filters.exchange import Request, Response
+from mesh.proxy.filters.exchange import Handler, Request, Response
 from mesh.telemetry.trace import TRACE_HEADERS, TraceContext
-
-if TYPE_CHECKING:
-    from mesh.proxy.filters.stack import Handler
 
 REQUEST_ID = "x-request-id"
 _REPLACED = frozenset(TRACE_HEADERS)

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from mesh.proxy.filters.exchange import Request, Response
+from mesh.proxy.filters.exchange import Handler, Request, Response
 from mesh.proxy.http.emit import encode_fields
 from mesh.proxy.http.trusted import trusted_names_in
-
-if TYPE_CHECKING:
-    from mesh.proxy.filters.stack import Handler
 
 CLIENT_CERT = "x-forwarded-client-cert"
 
