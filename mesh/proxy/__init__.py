@@ -7,7 +7,7 @@ The life of a request, by function name. An application calls `http://payment-se
 
  1. `shell.listeners.Doorman.connection_made`  a connection arrives on 15001; `original_destination` asks the kernel
                                                where it was going (a virtual IP); `Listeners.choose` finds the chain
- 2. `connection.downstream.DownstreamHttp`     `data_received` collects a head, `http.reader` checks and parses it;
+ 2. `connection.downstream.DownstreamHttp`     `incoming.Incoming` collects a head, `http.reader` parses it;
     `._begin`                                  the request takes the present `ProxyTables` and keeps them
  3. `connection.drive.Drive.start`             runs the filters by hand, from callbacks: no task per request
  4. `filters.access_record`, `.tracing`        note it at its end; continue or begin its trace
@@ -25,7 +25,7 @@ The sidecar of the other host, whose 15006 that connection reached:
 12. `filters.router` -> cluster `local_app`    plain HTTP to 127.0.0.1, from 127.0.0.6 so that iptables lets it pass
 
 And back: `UpstreamHttp.data_received` -> `Drive.on_answer` -> the router's `RetryState.after` (pass on, or once more)
--> `DownstreamHttp.send_response`; `Drive._end` -> `shell.report.Report.request`: access log and metrics.
+-> `Outgoing.send_response`; `Drive._end` -> `shell.report.Report.request`: access log and metrics.
 
 The rooms, from pure to shell, each importing only those before it:
 

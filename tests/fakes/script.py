@@ -23,6 +23,7 @@ from typing import Any
 from mesh.base.clock import Clock
 from mesh.base.errors import UpstreamError
 from mesh.proxy.connection.downstream import DownstreamHttp
+from mesh.proxy.connection.facts import facts_of
 from mesh.proxy.connection.peer import Peer
 from mesh.proxy.connection.secrets import Identity
 from mesh.proxy.connection.state import ProxyState
@@ -213,9 +214,7 @@ class Script:
         """Connect to the only chain of the only listener."""
         app: asyncio.Protocol
         if isinstance(self._chain().app, HttpChain):
-            app = DownstreamHttp(
-                self.state, self._http, remote_address="10.0.0.1:5", original_destination="240.0.0.9:80"
-            )
+            app = DownstreamHttp(self.state, self._http, self._facts)
         else:
             app = TcpProxy(self.state, self._tcp, self._facts)
         wire = FakeWire(self, app, peer)
@@ -294,6 +293,4 @@ class Script:
         return app if isinstance(app, TcpChain) else None
 
     def _facts(self, peer: Peer | None) -> ConnectionFacts:
-        if peer is None:
-            return ConnectionFacts()
-        return ConnectionFacts(peer.spiffe_id, peer.service)
+        return facts_of(self.state.identity, peer, "10.0.0.1:5", "240.0.0.9:80")

@@ -17,6 +17,7 @@ from typing import Any
 
 from mesh.base.errors import IdentityError
 from mesh.proxy.connection.downstream import DownstreamHttp
+from mesh.proxy.connection.facts import facts_of
 from mesh.proxy.connection.peer import Peer
 from mesh.proxy.connection.secrets import Identity
 from mesh.proxy.connection.state import ProxyState
@@ -198,20 +199,16 @@ class Listeners:
                 return None
             return found.app
 
+        def facts(peer: Peer | None) -> ConnectionFacts:
+            return facts_of(state.identity, peer, remote, dialled)
+
         if isinstance(chain.app, HttpChain):
-            return DownstreamHttp(state, lambda: find(HttpChain), remote_address=remote, original_destination=dialled)
-        return TcpProxy(state, lambda: find(TcpChain), lambda peer: _facts(state.identity, peer, remote, dialled))
+            return DownstreamHttp(state, lambda: find(HttpChain), facts)
+        return TcpProxy(state, lambda: find(TcpChain), facts)
 
     def _refuse(self, name: str, reason: str, said: str) -> tuple[str, asyncio.Protocol] | None:
         self._state.recorder.refused(name, reason, said)
         return None
-
-
-def _facts(identity: Identity | None, peer: Peer | None, remote: str, dialled: str) -> ConnectionFacts:
-    local = None if identity is None else identity.spiffe_id
-    if peer is None:
-        return ConnectionFacts(local_id=local, remote_address=remote, original_destination=dialled)
-    return ConnectionFacts(peer.spiffe_id, peer.service, b"", local, remote, dialled)
 
 
 def _descriptor_share() -> int:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mesh.proxy.connection.dials import MAX_AT_ONCE
-from mesh.proxy.connection.drive import KEEP_BYTES
 from mesh.proxy.connection.peer import Peer
+from mesh.proxy.connection.request_body import KEEP_BYTES
 from mesh.proxy.tables.model import BreakerLimits, Cluster, Endpoint, HttpChain, ProxyTables, RetryPolicy, RouteTable
 from tests.fakes.script import Script
 from tests.fakes.sidecars import FakeMesh, allow, cluster_to, inbound, outbound, spiffe_id

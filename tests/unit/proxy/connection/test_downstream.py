@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.proxy.connection.downstream import BODY_WINDOW_S, CLOSE_S, MAX_WAITING_BYTES, STREAM_IDLE_S
+from mesh.proxy.connection.incoming import MAX_WAITING_BYTES
+from mesh.proxy.connection.timeouts import BODY_WINDOW_S, CLOSE_S, STREAM_IDLE_S
 from tests.fakes.script import Script
 from tests.fakes.sidecars import cluster_to, outbound
 

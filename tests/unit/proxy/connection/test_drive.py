@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.proxy.connection.drive import KEEP_BYTES
+from mesh.proxy.connection.request_body import KEEP_BYTES
 from tests.fakes.script import Script
 from tests.fakes.sidecars import cluster_to, outbound
 

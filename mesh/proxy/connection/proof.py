@@ -1,0 +1,62 @@
+"""What a connection rests on: the certificates of its ends, and the roots that proved them.
+
+A connection outlives its handshake by hours, a certificate may not. So what was proven once is asked for again: with
+each request, or about twice a second for an opaque stream.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mesh.base.errors import IdentityError
+from mesh.proxy.connection.peer import Peer
+from mesh.proxy.connection.secrets import Identity
+
+
+class Proof:
+    """The proven ends of one connection.
+
+    Args:
+        proven_by: whose roots proved them.
+    """
+
+    __slots__ = ("_peers", "_proven_by")
+
+    def __init__(self, proven_by: Identity | None, *peers: Peer | None) -> None:
+        self._proven_by = proven_by
+        self._peers = [peer for peer in peers if peer is not None]
+
+    def add(self, peer: Peer) -> None:
+        """Note another end."""
+        self._peers.append(peer)
+
+    def expired(self, now: datetime) -> Peer | None:
+        """Return an end whose certificate is over."""
+        now_epoch_s = now.timestamp()
+        for peer in self._peers:
+            if now_epoch_s >= peer.not_after_epoch_s:
+                return peer
+        return None
+
+    def require_present(self, identity: Identity | None, now: datetime) -> None:
+        """Prove all ends again when the secrets are no longer those that proved them.
+
+        Raises:
+            IdentityError: an end is not proven by the present roots; the message names the fault.
+        """
+        if identity is self._proven_by or identity is None:
+            return
+        for peer in self._peers:
+            identity.verify(peer.chain, now=now)
+        self._proven_by = identity
+
+    def doubt(self, identity: Identity | None, now: datetime) -> str:
+        """Say why an end is no longer believed; empty when all are."""
+        peer = self.expired(now)
+        if peer is not None:
+            return f"the certificate of {peer.spiffe_id} has expired"
+        try:
+            self.require_present(identity, now)
+        except IdentityError as error:
+            return str(error)
+        return ""
