@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.driver import LabError
+from lab.netns import links
 from lab.topology import Topology
 
 APP_PORT = 8080
@@ -42,7 +43,7 @@ def inject(fault: str, host: str, unit: str, pids: dict[str, int], topology: Top
     """Break something now; return what mends it."""
     match fault:
         case "cut":
-            cable = f"v-{host}"[:15]
+            cable = links.cable_of(host)
             _run("ip", "link", "set", cable, "down")
             return lambda: _run("ip", "link", "set", cable, "up")
         case "refuse" | "reset":

@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import sys
+from typing import Any
 
 from lab.netns import links, mounts, syscalls
 from lab.netns.spawn import spawn
@@ -52,8 +53,15 @@ def start(
     pid = struct.unpack("i", os.read(read_end, 4))[0]
     os.close(read_end)
     os.waitpid(middle, 0)
-    links.plug_in(host, pid)
-    ours.sendall(b"L")
+    is_plugged = False
+    try:
+        links.plug_in(host, pid)
+        ours.sendall(b"L")
+        is_plugged = True
+    finally:
+        if not is_plugged:
+            os.kill(pid, signal.SIGKILL)
+            ours.close()
     return Host(host, pid, ours)
 
 
@@ -69,7 +77,7 @@ class Host:
         self.spec = spec
         self.pid = pid
         self.channel = channel
-        self.units: dict[str, dict[str, object]] = {}
+        self.units: dict[str, dict[str, Any]] = {}
         self.buffer = b""
 
 

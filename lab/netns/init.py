@@ -13,17 +13,18 @@ import gc
 import importlib
 import json
 import os
-import select
 import selectors
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from lab.netns import jobs, links, mounts, syscalls
 from lab.netns.host import Host, needed_of, start
 from lab.netns.launch import service_files
+from lab.netns.orders import Asking, Orders, order_of
 from lab.netns.plan import Plan
 from lab.topology import HostSpec, Role, Topology, host_from_json, to_json
 
@@ -48,7 +49,7 @@ class Init:
         self.hosts: dict[str, Host] = {}
         self.jobs: dict[int, dict[str, Any]] = {}
         self.selector = selectors.DefaultSelector()
-        self.control = socket.socket(fileno=plan.control_fd)
+        self.orders = Orders(socket.socket(fileno=plan.control_fd), self.selector)
         self.is_committed = False
 
     def bring_up_hosts(self) -> None:
@@ -83,17 +84,18 @@ class Init:
 
     def serve(self) -> None:
         """Take orders until told to go down, or until whoever started us is gone before we were committed."""
-        self.control.setblocking(False)
-        self.selector.register(self.control, selectors.EVENT_READ, "control")
         self.selector.register(self.plan.lifeline_fd, selectors.EVENT_READ, "lifeline")
         while True:
             for key, _ in self.selector.select(1.0):
-                if key.data == "control":
-                    self.accept()
+                if key.data is self.orders:
+                    self.orders.accept(now=time.monotonic())
+                elif isinstance(key.data, Asking):
+                    self.take(key.data)
                 elif key.data == "lifeline":
                     self.read_lifeline()
                 elif isinstance(key.data, Host):
                     self.hear(key.data)
+            self.orders.expire(now=time.monotonic())
             self.reap()
 
     def read_lifeline(self) -> None:
@@ -117,9 +119,13 @@ class Init:
 
     def hear(self, host: Host) -> None:
         """Take in what a host says about its units."""
-        received = host.channel.recv(65536)
+        try:
+            received = host.channel.recv(65536)
+        except OSError:
+            received = b""  # killed while something was on its way to it: no less gone
         if not received:
             self.selector.unregister(host.channel)
+            host.channel.close()
             self.hosts.pop(host.spec.name, None)
             return
         *lines, host.buffer = (host.buffer + received).split(b"\n")
@@ -127,30 +133,37 @@ class Init:
             unit = json.loads(line)["unit"]
             before = host.units.get(unit["name"])
             host.units[unit["name"]] = unit
-            if unit["name"] == "agent" and before and before["state"] == "running" and unit["state"] == "backing-off":
-                # An agent's key is gone with it: it has to join again, and only the operator can let it.
-                self.start_job({"op": "job", "job": "grant", "host": host.spec.name}, None)
+            if unit["name"] == "agent" and before and 0 < before["starts"] < unit["starts"]:
+                self.grant_again(host.spec.name)
 
-    def accept(self) -> None:
-        """Take one order from one connection."""
-        connection, _ = self.control.accept()
-        connection.setblocking(True)
+    def grant_again(self, host: str) -> None:
+        """Grant a token to an agent that started again: its key is gone, and only the operator can let it join.
+
+        One job per host is enough: it waits for the control plane however often the agent dies meanwhile.
+        """
+        self.reap()
+        if not any(job["job"] == "grant" and job["host"] == host for job in self.jobs.values()):
+            self.start_job({"op": "job", "job": "grant", "host": host}, None)
+
+    def take(self, asking: Asking) -> None:
+        """Take in what a connection sent, and carry its order out once it is whole."""
         try:
-            if not select.select([connection], [], [], 2.0)[0]:
+            line = self.orders.read(asking)
+            if line is None:
                 return
-            line = connection.makefile("rb").readline(1 << 20)
-            order = json.loads(line)
-            if order["op"] == "job":
-                self.start_job(order, connection)
-                return
-            answer = self.obey(order)
-            connection.sendall(json.dumps(answer).encode() + b"\n")
-            if order["op"] == "down":
-                os._exit(0)
-        except (OSError, ValueError, KeyError) as error:
-            self.complain(connection, error)
-        finally:
-            connection.close()
+            self.carry_out(order_of(line), asking.connection)
+        except Exception as error:  # noqa: BLE001 - whatever an order is or does, the lab goes on
+            self.complain(asking.connection, error)
+        self.orders.drop(asking)
+
+    def carry_out(self, order: dict[str, Any], connection: socket.socket) -> None:
+        """Do what an order says, and answer."""
+        if order["op"] == "job":
+            self.start_job(order, connection)
+            return
+        connection.sendall(json.dumps(self.obey(order)).encode() + b"\n")
+        if order["op"] == "down":
+            os._exit(0)
 
     def complain(self, connection: socket.socket, error: Exception) -> None:
         """Answer an order that made no sense."""
@@ -167,12 +180,11 @@ class Init:
             case "unit":
                 host = self.hosts[order["host"]]
                 host.units[order["unit"]]  # a KeyError here is the answer
-                host.channel.sendall(json.dumps({"unit": order["unit"], "action": order["action"]}).encode() + b"\n")
+                told = json.dumps({"unit": order["unit"], "action": order["action"]}).encode() + b"\n"
+                host.channel.send(told, socket.MSG_DONTWAIT)  # whole or not at all, and never waits for a frozen host
                 return {"ok": True}
             case "add-host":
-                spec = host_from_json(order["host"])
-                self.topology = self.topology.with_host(spec)
-                self.add_host(spec, {}, order["files"])
+                self.add_late(host_from_json(order["host"]), order["files"])
                 return {"ok": True}
             case "heal":
                 return {"healed": self.heal()}
@@ -180,6 +192,18 @@ class Init:
                 return {"ok": True}
             case unknown:
                 raise ValueError(f"no order {unknown!r}")
+
+    def add_late(self, spec: HostSpec, brought: dict[str, str] | None) -> None:
+        """Make a host of a lab that runs; when that fails the lab is as it was."""
+        if spec.name in self.topology.hosts:
+            raise ValueError(f"a host {spec.name!r} exists")
+        before, self.topology = self.topology, self.topology.with_host(spec)
+        try:
+            self.add_host(spec, {}, brought)
+        except Exception:
+            self.topology = before
+            self.plan.service_files.pop(spec.name, None)
+            raise
 
     def heal(self) -> list[str]:
         """End every fault that is under way."""
@@ -205,7 +229,7 @@ class Init:
             return
         code = 1
         try:
-            self.control.close()
+            self.orders.close()
             pids = {name: host.pid for name, host in self.hosts.items()}
             code = jobs.run(order, self.topology, self.plan, pids, connection)
         finally:
@@ -215,6 +239,7 @@ class Init:
 def main() -> None:
     """Run the lab described by the plan file in argv[1]."""
     plan = Plan.read(sys.argv[1])
+    os.umask(0o022)  # what the lab makes its other users read, whatever the user's own files are
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import zlib
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -10,11 +11,21 @@ from pyroute2 import IPRoute
 from lab.topology import HostSpec, Topology
 
 UP = "up"
+MAX_LINK_NAME = 15  # IFNAMSIZ with its zero at the end
 
 
 def ipv6_of(address: str) -> str:
     """Return the IPv6 address beside an IPv4 one: 10.77.1.12 -> fd77::10:77:1:12."""
     return "fd77::" + ":".join(str(ipaddress.IPv4Address(address)).split("."))
+
+
+def cable_of(name: str) -> str:
+    """Return the name of a host's cable at its bridge, within the 15 characters the kernel has for it.
+
+    Names that are longer end in a digest of the whole, so that notification-1 and notification-2 have a cable each.
+    """
+    plain = f"v-{name}"
+    return plain if len(plain) <= MAX_LINK_NAME else f"{plain[:7]}{zlib.crc32(name.encode()):08x}"
 
 
 def make_bridges(topology: Topology) -> None:
@@ -32,7 +43,7 @@ def make_bridges(topology: Topology) -> None:
 def plug_in(host: HostSpec, pid: int) -> None:
     """Lay a cable from the bridge of a host's datacenter into the network namespace of process `pid`."""
     with IPRoute() as ip:
-        outer = f"v-{host.name}"[:15]
+        outer = cable_of(host.name)
         ip.link("add", ifname=outer, kind="veth", peer={"ifname": "eth0", "net_ns_pid": pid})
         bridge = ip.link_lookup(ifname=host.datacenter)[0]
         ip.link("set", index=ip.link_lookup(ifname=outer)[0], master=bridge, state=UP)

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from lab.driver import checkout
+from lab.netns import control
 from tests.e2e.kit import Lab, eventually
 
 BIN = Path(sys.prefix) / "bin"
@@ -178,7 +179,32 @@ def test_11_names_are_answered_by_a_restarted_agent_without_a_control_plane(lab:
     )
 
 
-def test_12_two_labs_stand_side_by_side(lab: Lab, tmp_path: Path) -> None:
+def test_12_nobody_who_asks_wrongly_holds_the_lab_up_or_ends_it(lab: Lab) -> None:
+    """The lab's init is one thread and PID 1: silence, half a line and nonsense each cost it nothing."""
+    control_socket = lab.driver.folder.control
+    quiet, halfway = (control.connect(control_socket, 5.0) for _ in range(2))
+    with quiet, halfway:
+        halfway.sendall(b'{"op": ')
+        began = time.monotonic()
+        lab.driver.status()
+        assert time.monotonic() - began < 1.0
+    for nonsense in (b"1\n", b"[]\n", b'{"op": "unit"}\n', b'{"op": "add-host", "host": 1, "files": null}\n'):
+        with control.connect(control_socket, 5.0) as client:
+            client.sendall(nonsense)
+            assert b"error" in client.recv(4096), nonsense
+    assert lab.order().status == 201
+
+
+def test_13_a_broken_agent_that_is_healed_joins_again(lab: Lab) -> None:
+    """Killed and healed by the lab, not by its supervisor: its key is gone all the same."""
+    assert command(lab, "break", "kill", "pulse-1", "--unit", "agent", "--for", "60s").returncode == 0
+    assert "kill pulse-1 agent" in command(lab, "heal").stderr
+    ready = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:15020/ready', timeout=5).status)"
+    eventually(lambda: lab.unit("pulse-1", "agent")["state"] == "running", within_s=10, what="the agent to run")
+    eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", within_s=20, what="the agent to be ready")
+
+
+def test_14_two_labs_stand_side_by_side(lab: Lab, tmp_path: Path) -> None:
     from tests.e2e.kit import topology_with
 
     second = Lab(f"{lab.driver.lab_name}-twin")
