@@ -26,9 +26,11 @@ class Proof:
         self._proven_by = proven_by
         self._peers = [peer for peer in peers if peer is not None]
 
-    def add(self, peer: Peer) -> None:
-        """Note another end."""
+    def add(self, peer: Peer, proven_by: Identity | None) -> None:
+        """Note another end. If other roots proved it, `require_present` will ask the present ones about all ends."""
         self._peers.append(peer)
+        if proven_by is not self._proven_by:
+            self._proven_by = None
 
     def expired(self, now: datetime) -> Peer | None:
         """Return an end whose certificate is over."""

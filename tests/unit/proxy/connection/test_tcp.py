@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mesh.proxy.connection.peer import Peer
-from mesh.proxy.connection.tcp import CLOSE_S
+from mesh.proxy.connection.timeouts import CLOSE_S
 from mesh.proxy.tables.model import FilterChain, Listener, ProxyTables, TcpChain
 from tests.fakes.script import Script
 from tests.fakes.sidecars import VIP, FakeMesh, allow, cluster_to, inbound, spiffe_id
