@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/sbin:/sbin"
+umask 022 # the lab's other users run what is installed here
 
 say() { echo "bootstrap: $*" >&2; }
 
@@ -23,15 +24,19 @@ if [ "${1:-}" = test ]; then
 fi
 
 # 2. A Python that is new enough and can make virtual environments.
-python="${PYTHON:-}"
-for candidate in $python python3 python3.13 python3.12 python3.11; do
-  if command -v "$candidate" >/dev/null 2>&1 &&
-    "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
-    python="$candidate"
-    break
-  fi
-  python=""
-done
+python=""
+fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
+if [ -n "${PYTHON:-}" ]; then
+  fits "$PYTHON" || { say "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13"; exit 5; }
+  python="$PYTHON"
+else
+  for candidate in python3 python3.13 python3.12 python3.11; do
+    if fits "$candidate"; then
+      python="$candidate"
+      break
+    fi
+  done
+fi
 if [ -z "$python" ]; then
   missing="$missing python3 python3-venv"
 elif ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
@@ -52,12 +57,14 @@ if [ -n "$missing" ]; then
   fi
 fi
 
-# 3. The virtual environment, every file of it checked against its hash.
+# 3. The virtual environment, every file of it checked against its hash. One that was copied or moved here with its
+#    checkout would run the code of the place it came from; one whose making was cut short has no pip.
+is_ours() { [ -L .venv ] || grep -qsF -- " $(pwd -P)/.venv" .venv/pyvenv.cfg; }
 stamp=.venv/.locked
 wanted="$(cat requirements/locked.txt pyproject.toml | sha256sum | cut -d' ' -f1)"
-if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ] || ! is_ours; then
   say "making .venv with $("$python" --version); the first time this takes about a minute"
-  [ -x .venv/bin/python ] || "$python" -m venv .venv
+  { is_ours && .venv/bin/python -m pip --version >/dev/null 2>&1; } || "$python" -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/locked.txt
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
   echo "$wanted" >"$stamp"
