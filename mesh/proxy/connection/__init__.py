@@ -9,7 +9,8 @@ Reading order, as a request goes:
     downstream      a caller's connection; `incoming`, `outgoing` are its two directions, `timeouts` its patience,
                     `in_force` the chain that its next request gets
     drive           runs the filters of one request, with its `request_body` and its `deadline`
-    pool, upstream  connections to instances; `dials` and `connector` make them
+    pool, upstream  connections to instances; a `wish` is a request's wait for one,
+                    `dials` and `connector` make them
     tcp             opaque streams; `tcp_upstream` is their far half
     tls_layer       TLS below any of them; `secrets` and `peer` say who is at the other end, `proof` whether still
     state           what all of them share

@@ -8,10 +8,9 @@ waits for one to come back. `Dials` bounds how many are being made at once.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from mesh.base.clock import Clock
 from mesh.base.errors import UpstreamError
@@ -19,46 +18,13 @@ from mesh.proxy.connection.connector import TIMED_OUT, connect
 from mesh.proxy.connection.dials import Dials
 from mesh.proxy.connection.secrets import Identity
 from mesh.proxy.connection.upstream import UpstreamHttp
+from mesh.proxy.connection.wish import Dial, Key, Waiter, Wish
 from mesh.proxy.policy.flags import Failure
 from mesh.proxy.policy.runtime import ClusterRuntime, Runtimes
 from mesh.proxy.tables.model import Cluster, Endpoint
 
 IDLE_TIMEOUT_S = 300.0  # well below the hour after which a sidecar closes an idle inbound connection
 LOCAL_IDLE_TIMEOUT_S = 4.0  # below the shortest keep-alive that application servers have by habit (5 s)
-
-Key = tuple[str, tuple[str, int]]  # cluster and endpoint
-
-
-class Dial(Protocol):
-    """What opens a connection: `connector.connect`."""
-
-    async def __call__(
-        self, cluster: Cluster, endpoint: Endpoint, app: asyncio.Protocol, *, identity: Identity | None, clock: Clock
-    ) -> None: ...
-
-
-class Waiter(Protocol):
-    """Who wants a connection: `drive.Drive`."""
-
-    def on_connection(self, connection: UpstreamHttp) -> None: ...
-    def on_connect_failed(self, failure: Failure, reason: str) -> None: ...
-
-
-class _Wish:
-    """One request's wait for a connection. `waiter` None: it went away."""
-
-    __slots__ = ("cluster", "endpoint", "runtime", "waiter")
-
-    def __init__(self, waiter: Waiter, cluster: Cluster, endpoint: Endpoint, runtime: ClusterRuntime) -> None:
-        self.waiter: Waiter | None = waiter
-        self.cluster = cluster
-        self.endpoint = endpoint
-        self.runtime = runtime
-
-    @property
-    def key(self) -> Key:
-        """Return where the connection is to lead."""
-        return self.cluster.name, self.endpoint.key
 
 
 class Pool:
@@ -86,9 +52,9 @@ class Pool:
         self._spawn = spawn
         self._clock = clock
         self._idle: dict[Key, list[UpstreamHttp]] = {}
-        self._queues: dict[str, deque[_Wish]] = {}
-        self._wishes: dict[int, _Wish] = {}
-        self._dials: Dials[Key, _Wish] = Dials(lambda wish: wish.waiter is not None)
+        self._queues: dict[str, deque[Wish]] = {}
+        self._wishes: dict[int, Wish] = {}
+        self._dials: Dials[Key, Wish] = Dials(lambda wish: wish.waiter is not None)
         self._open: dict[UpstreamHttp, ClusterRuntime] = {}
         self.opened = 0  # ever, for the statistics
         self.failed = 0
@@ -109,7 +75,7 @@ class Pool:
         elif not runtime.breaker.pending.acquire():
             waiter.on_connect_failed(Failure.OVERFLOW, runtime.breaker.pending.explain())
         else:
-            wish = self._wishes[id(waiter)] = _Wish(waiter, cluster, endpoint, runtime)
+            wish = self._wishes[id(waiter)] = Wish(waiter, cluster, endpoint, runtime)
             self._open_or_queue(wish)
         return None
 
@@ -207,7 +173,7 @@ class Pool:
         runtime = self._runtimes.get(cluster.name)
         return is_current and runtime is not None and connection.endpoint.key in runtime.stats
 
-    def _open_or_queue(self, wish: _Wish) -> None:
+    def _open_or_queue(self, wish: Wish) -> None:
         if self._dials.is_full(wish.key):
             self._dials.line_up(wish.key, wish)
             return
@@ -220,13 +186,12 @@ class Pool:
                 idle.pop(0).close()  # the oldest of another endpoint makes room
                 return
 
-    def _start(self, wish: _Wish) -> None:
+    def _start(self, wish: Wish) -> None:
         self._dials.begin(wish.key)
         self._spawn(self._connect(wish))
 
-    async def _connect(self, wish: _Wish) -> None:
-        identity = self._identity() if wish.cluster.tls is not None else None
-        generation = 0 if identity is None else identity.generation
+    async def _connect(self, wish: Wish) -> None:
+        identity, generation = self._identity(), self._generation(wish.cluster)
         connection = UpstreamHttp(self, wish.cluster.name, wish.endpoint, generation)
         self._open[connection] = wish.runtime
         self.opened += 1
@@ -246,7 +211,12 @@ class Pool:
             self._serve_line(wish.key)
             self._grant(wish, connection)
 
-    def _grant(self, wish: _Wish, connection: UpstreamHttp) -> None:
+    def _generation(self, cluster: Cluster) -> int:
+        """Return what a connection to the cluster is to be made with; 0 without TLS, or without an identity."""
+        identity = self._identity() if cluster.tls is not None else None
+        return 0 if identity is None else identity.generation
+
+    def _grant(self, wish: Wish, connection: UpstreamHttp) -> None:
         waiter = self._take(wish)
         if not connection.is_usable:
             if waiter is not None:
@@ -256,12 +226,12 @@ class Pool:
         else:
             waiter.on_connection(connection)
 
-    def _refuse(self, wish: _Wish, failure: Failure, reason: str) -> None:
+    def _refuse(self, wish: Wish, failure: Failure, reason: str) -> None:
         waiter = self._take(wish)
         if waiter is not None:
             waiter.on_connect_failed(failure, reason)
 
-    def _take(self, wish: _Wish) -> Waiter | None:
+    def _take(self, wish: Wish) -> Waiter | None:
         """End a wait; None when nobody waits any more."""
         waiter = wish.waiter
         if waiter is not None:

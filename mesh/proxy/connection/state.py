@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from mesh.base.clock import Clock
 from mesh.proxy.connection.connector import connect
-from mesh.proxy.connection.pool import Dial, Pool
+from mesh.proxy.connection.pool import Pool
 from mesh.proxy.connection.secrets import Identity
+from mesh.proxy.connection.wish import Dial
 from mesh.proxy.filters.exchange import ConnectionFacts, Ending, Request, Surroundings
 from mesh.proxy.policy.outlier import Verdict
 from mesh.proxy.policy.runtime import Runtimes
