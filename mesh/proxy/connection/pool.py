@@ -208,8 +208,15 @@ class Pool:
             for refused in (wish, *self._dials.send_away(wish.key)):
                 self._refuse(refused, failure, str(error))
         else:
+            # Secrets that changed during the handshake: it proved the peer to roots that may be gone by now.
+            is_present = generation == self._generation(wish.cluster)
+            if not is_present:
+                connection.close()
+                if wish.waiter is not None:
+                    self._open_or_queue(wish)
             self._serve_line(wish.key)
-            self._grant(wish, connection)
+            if is_present:
+                self._grant(wish, connection)
 
     def _generation(self, cluster: Cluster) -> int:
         """Return what a connection to the cluster is to be made with; 0 without TLS, or without an identity."""

@@ -627,6 +627,24 @@ def test_an_idle_connection_is_worth_what_its_certificates_are(
     assert upstream.is_open is is_used_again
 
 
+def test_a_connection_that_was_proven_to_roots_of_before_is_dialled_again() -> None:
+    mesh, other = FakeMesh(), FakeMesh()
+    script = script_to(cluster_to("payment-service", 8080, limits=BreakerLimits(max_connections=1)))
+    script.state.apply_identity(mesh.identity("order-service"))
+    caller = script.caller()
+    caller.says(GET)
+    first = script.dial()
+    script.state.apply_identity(other.identity("order-service", generation=2))
+    old = first.connects(peer("payment-service"))
+    assert old.heard() == b""
+    assert not old.is_open
+    again = script.dial().connects(peer("payment-service"))
+    assert again.heard().startswith(b"GET ")
+    again.says(OK)
+    assert caller.heard().startswith(b"HTTP/1.1 200 ")
+    assert script.state.runtimes.by_name["payment-service"].breaker.connections.active == 1
+
+
 def test_a_connection_whose_chain_is_gone_is_closed() -> None:
     script = Script(inbound(8080, allow("order-service")), service="payment-service")
     caller = script.caller(peer("order-service"))
