@@ -205,23 +205,18 @@ class DownstreamHttp(asyncio.Protocol):
         self._linger()
 
     def _give_up_body(self, drive: Drive, error: RemoteProtocolError) -> None:
-        """The body of the request under way will never be complete: answer that, or cut an answer that has begun."""
-        self._drive = None
-        has_answer_begun = drive.has_answer_begun
-        drive.cancel()
-        if has_answer_begun:
-            self._cut()
-        else:
-            self._refuse(error)
+        """The body of the request under way will never be complete."""
+        reply = local_reply(Failure.DOWNSTREAM_PROTOCOL_ERROR)
+        self._give_up(drive, error.status, reply.flag, reply.details, f"{error}\n".encode())
 
-    def _give_up_stream(self, drive: Drive, status: int) -> None:
-        """Nothing moves any more: answer that, or cut an answer that has begun."""
+    def _give_up(self, drive: Drive, status: int, flag: Flag, details: str, said: bytes) -> None:
+        """End the request under way: answer it ourselves, or cut an answer that has begun."""
         self._drive = None
-        drive.cancel(status, Flag.SI, "stream_idle_timeout")
+        drive.cancel(status, flag, details)
         if drive.has_answer_begun:
             self._cut()
         else:
-            self._outgoing.send_error(status, b"stream timeout")
+            self._outgoing.send_error(status, said)
             self._linger()
 
     def _cut(self) -> None:
@@ -272,7 +267,8 @@ class DownstreamHttp(asyncio.Protocol):
         is_reading_body = self._phase is Phase.BODY
         is_awaited = self._outgoing.is_body_awaited
         if self._timeouts.is_stream_idle(now, drive.bytes_moved):
-            self._give_up_stream(drive, 408 if is_reading_body else 504)
+            status = 408 if is_reading_body else 504
+            self._give_up(drive, status, Flag.SI, "stream_idle_timeout", b"stream timeout")
         elif is_reading_body and self._timeouts.is_body_late(now, drive.bytes_received, is_awaited=is_awaited):
             self._give_up_body(drive, RemoteProtocolError("reading a request body: it came too slowly", status=408))
 

@@ -498,6 +498,21 @@ def test_a_malformed_body_after_the_request_began_takes_the_upstream_down() -> N
     caller.says(b"zz\r\n")
     assert upstream.is_reset
     assert caller.heard().startswith(b"HTTP/1.1 400 ")
+    (line,) = script.log
+    assert (line["response_flags"], line["response_code"], line["bytes_received"]) == ("DPE", 400, 3)
+
+
+def test_a_malformed_body_after_the_answer_began_cuts_the_answer() -> None:
+    script = script_to()
+    caller = script.caller()
+    caller.says(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    upstream = script.dial().connects()
+    upstream.says(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc")
+    caller.says(b"zz\r\n")
+    assert upstream.is_reset
+    assert caller.is_reset
+    (line,) = script.log
+    assert (line["response_flags"], line["response_code"]) == ("DPE", 200)
 
 
 def test_a_malformed_answer_is_502_and_ends_the_upstream_connection() -> None:
