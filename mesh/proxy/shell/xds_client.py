@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from mesh.base.errors import MeshError
+from mesh.base.errors import LocalProtocolError, MeshError
 from mesh.proxy.shell.sds_client import Secrets
 from mesh.proxy.shell.streams import CHANNEL_OPTIONS, Backoff, DiscoveryStream, said
 from mesh.proxy.tables.compile import Compiler
@@ -149,13 +149,25 @@ class XdsClient:
         """Compile what would be held; a ConfigNack goes back to the control plane as it is worded."""
         short = SHORT_NAME.get(update.type_url, "other")
         try:
-            tables = self.compiler.apply(update.candidate)
+            tables = self._compiled(update)
         except MeshError as error:
             self.last_refusal = f"{short}: {error}"
             self._metrics.counter("mesh_xds_updates_total", short, "refused").value += 1
             raise
         self._metrics.counter("mesh_xds_updates_total", short, "applied").value += 1
         self._on_tables(tables)
+
+    def _compiled(self, update: Update) -> ProxyTables:
+        """Compile; a fault of our own is refused as well, so that no resource can end a proxy that works.
+
+        Raises:
+            MeshError: the candidate is not taken, and why.
+        """
+        try:
+            return self.compiler.apply(update.candidate)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            log.exception("compiling resources failed, keeping the present tables")
+            raise LocalProtocolError(f"compiling: a fault of this proxy, {type(error).__name__}: {error}") from error
 
     def _follow_up(self) -> Sequence[Any]:
         """Ask for the endpoints and routes that the clusters and listeners held now point at."""

@@ -1,0 +1,68 @@
+"""What becomes of a response that cannot be taken: it is refused, and the tables in force stay."""
+
+from __future__ import annotations
+
+import logging
+from random import Random
+from typing import Any
+
+import pytest
+
+from mesh.base.errors import LocalProtocolError, MeshError
+from mesh.proxy.shell.xds_client import XdsClient
+from mesh.proxy.tables.model import EMPTY, ProxyTables
+from mesh.proxy.tables.nack import ConfigNack
+from mesh.telemetry.metrics import Metrics
+from mesh.xds.bootstrap import Bootstrap
+from mesh.xds.client.held import Update
+from mesh.xds.types import CLUSTER
+
+BOOTSTRAP = Bootstrap("order-1", "order-service", "east", "10.0.0.2", 8502, "spiffe://a/cp", "cp", "/run/a.sock", True)
+
+
+class Failing:
+    """A compiler that fails in a given way."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def apply(self, _: Any) -> ProxyTables:
+        raise self.error
+
+
+def client(taken: list[ProxyTables]) -> XdsClient:
+    return XdsClient(BOOTSTRAP, rng=Random(1), metrics=Metrics(), on_tables=taken.append)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(ConfigNack("c", "lb_policy", "is not implemented"), "lb_policy", id="a field we do not implement"),
+        pytest.param(KeyError("x"), "a fault of this proxy, KeyError", id="a fault of our own is a refusal, too"),
+        pytest.param(AttributeError("y"), "a fault of this proxy, AttributeError", id="whatever fault it is"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_and_nothing_changes(
+    error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[ProxyTables] = []
+    refusing = client(taken)
+    refusing.compiler = Failing(error)  # type: ignore[assignment]  # only `apply` is asked of it here
+    with caplog.at_level(logging.CRITICAL), pytest.raises(MeshError, match=said):
+        refusing._apply(Update(CLUSTER, frozenset(), frozenset(), {}))
+    assert taken == []
+    assert said in refusing.last_refusal
+
+
+def test_what_compiles_is_in_force_at_once() -> None:
+    taken: list[ProxyTables] = []
+    client(taken)._apply(Update(CLUSTER, frozenset(), frozenset(), {}))
+    assert len(taken) == 1
+    assert taken[0].clusters == EMPTY.clusters
+
+
+def test_a_fault_of_our_own_says_whose_fault_it_is() -> None:
+    refusing = client([])
+    refusing.compiler = Failing(TypeError("z"))  # type: ignore[assignment]
+    with pytest.raises(LocalProtocolError):
+        refusing._compiled(Update(CLUSTER, frozenset(), frozenset(), {}))
