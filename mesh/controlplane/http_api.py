@@ -29,6 +29,7 @@ from mesh.controlplane.proxies import Proxies, ProxyStatus
 from mesh.controlplane.snapshots import INTENTIONS, Snapshots
 from mesh.controlplane.writer import Writer
 from mesh.intentions.explain import explain
+from mesh.intentions.lint import fall_throughs
 from mesh.intentions.match import Request
 from mesh.intentions.precedence import in_force
 from mesh.registry.health import CheckStatus
@@ -239,7 +240,7 @@ class HttpApi:
         keys = {(KIND_OF[type(entry)], entry.name) for entry in loaded.entries}
         others = [stored.entry for key, stored in state.entries.items() if key not in keys]
         found = warnings([*others, *loaded.entries], state.catalog.services())
-        own = [one for one in found if one.at and one.at.path == loaded.source.path]
+        own = [one for one in found if one.at and one.at.path == loaded.source.path] + [*fall_throughs(loaded.entries)]
         return [shapes.error_shape("config", one)["error"] for one in own]
 
 

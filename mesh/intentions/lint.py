@@ -8,23 +8,24 @@
 | L4 | no `*` row: other callers fall to the default, deny | note |
 | L5 | a permission can never match: an earlier one takes all that it takes | error |
 | L6 | permissions without one for everything: what none matches falls to the default | note |
-| L7 | permissions on a service that speaks tcp: they deny | error |
-| L8 | a source that nobody registered: early, or a typo | warning |
 | L9 | a row that allowed nobody for a while | note |
+
+What takes a look at other entries or at the registry (permissions on tcp, a source that nobody registered) is found by
+`mesh.config.references`.
 
 Entries that `mesh.config.load` accepted never show L1, L2, L3 or L5; values made elsewhere may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from mesh.base.errors import ConfigError, Position
 from mesh.base.names import WILDCARD
 from mesh.config.covers import covers
-from mesh.config.entries import Action, HttpMatch, Protocol, ServiceIntentions, SourceIntention
+from mesh.config.entries import Action, ConfigEntry, HttpMatch, ServiceIntentions, SourceIntention
 from mesh.intentions.evaluate import permission_name, rule_name
 
 
@@ -53,8 +54,6 @@ class Remark:
 def lint(
     intentions: ServiceIntentions,
     *,
-    protocol: Protocol,
-    known_services: Collection[str] | None = None,
     unused_rules: Collection[str] = (),
     is_strict: bool = True,
 ) -> tuple[Remark, ...]:
@@ -62,8 +61,6 @@ def lint(
 
     Args:
         intentions: the entry.
-        protocol: what the destination speaks.
-        known_services: registered or declared services; None leaves L8 out.
         unused_rules: names of rows (`rule_name`) that allowed nobody for as long as somebody watched.
         is_strict: False turns errors into warnings, for entries that Consul accepts ("consul mode").
     """
@@ -71,14 +68,19 @@ def lint(
         *_order(intentions),
         *_duplicates(intentions),
         *_default(intentions),
-        *(remark for number in range(1, len(intentions.sources) + 1) for remark in _row(intentions, number, protocol)),
-        *_unknown(intentions, known_services),
+        *(remark for number in range(1, len(intentions.sources) + 1) for remark in _row(intentions, number)),
         *_unused(intentions, unused_rules),
     ]
     if not is_strict:
         softened = {Level.ERROR: Level.WARNING}
         remarks = [Remark(r.code, softened.get(r.level, r.level), r.sentence, r.at) for r in remarks]
     return tuple(sorted(remarks, key=lambda remark: remark.code))
+
+
+def fall_throughs(entries: Iterable[ConfigEntry]) -> tuple[ConfigError, ...]:
+    """Return what the author of accepted entries is told at a write: L6, the remark that surprises in production."""
+    written = [entry for entry in entries if isinstance(entry, ServiceIntentions)]
+    return tuple(remark.to_error() for entry in written for remark in lint(entry) if remark.code == "L6")
 
 
 def _order(intentions: ServiceIntentions) -> Iterator[Remark]:
@@ -112,13 +114,11 @@ def _default(intentions: ServiceIntentions) -> Iterator[Remark]:
         yield Remark("L4", Level.NOTE, sentence, intentions.at)
 
 
-def _row(intentions: ServiceIntentions, number: int, protocol: Protocol) -> Iterator[Remark]:
-    """L5 to L7: the permissions of one row."""
+def _row(intentions: ServiceIntentions, number: int) -> Iterator[Remark]:
+    """L5 and L6: the permissions of one row."""
     row, rule = intentions.sources[number - 1], rule_name(intentions, number)
     if not row.permissions:
         return
-    if protocol is not Protocol.HTTP:
-        yield Remark("L7", Level.ERROR, f"{rule}: permissions on {protocol} deny every connection", row.at)
     for later, permission in enumerate(row.permissions, start=1):
         for earlier in range(1, later):
             if covers(row.permissions[earlier - 1].http, permission.http):
@@ -133,13 +133,6 @@ def _catch_all(row: SourceIntention, rule: str) -> Iterator[Remark]:
     if not any(covers(permission.http, HttpMatch()) for permission in row.permissions):
         sentence = f"{rule}: a request that no permission matches falls to the default, deny, and not to '*'"
         yield Remark("L6", Level.NOTE, sentence, row.at)
-
-
-def _unknown(intentions: ServiceIntentions, known: Collection[str] | None) -> Iterator[Remark]:
-    for row in intentions.sources if known is not None else ():
-        if row.name != WILDCARD and row.name not in (known or ()):
-            sentence = f"the source {row.name} is registered nowhere: early, or a typo"
-            yield Remark("L8", Level.WARNING, sentence, row.at)
 
 
 def _unused(intentions: ServiceIntentions, unused_rules: Collection[str]) -> Iterator[Remark]:
