@@ -127,7 +127,7 @@ def _loopback(plan: RedirectPlan) -> tuple[Rule, ...]:
         ),
         _rule(
             Family.V4, LOOPBACK, admin, RESET, "no-admin",
-            "For everybody else the admin port is closed: it can drain listeners, not the application's to do.",
+            "For everybody else the admin port is closed: what a sidecar knows is not the application's to read.",
         ),
         *_application_port(plan, Family.V4),
     )  # fmt: skip

@@ -1,7 +1,8 @@
-"""The admin page on 127.0.0.1:15000: ready, statistics, clusters, configuration, certificates, drain.
+"""The admin page on 127.0.0.1:15000: ready, statistics, clusters, configuration, certificates.
 
-Loopback only, and only under a loopback name: a page that a browser was led to under another Host gets nothing. What
-changes something is a POST. Nothing here shows a key. It speaks HTTP with the same parser as the data path.
+Loopback only, and only under a loopback name: a page that a browser was led to under another Host gets nothing. Who may
+dial the port on a host is iptables' to say (the agent and root). The page only shows: nothing here changes the proxy,
+which ends by SIGTERM, and nothing shows a key. It speaks HTTP with the same parser as the data path.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ def pages_of(sidecar: Sidecar) -> Mapping[tuple[str, str], Page]:
         ("GET", "/clusters"): lambda: as_json([cluster(one) for one in sidecar.state.runtimes.by_name.values()]),
         ("GET", "/config_dump"): lambda: config(sidecar),
         ("GET", "/certs"): lambda: certificates(sidecar),
-        ("POST", "/drain"): lambda: drain(sidecar),
     }
 
 
@@ -128,12 +127,6 @@ def certificates(sidecar: Sidecar) -> tuple[int, str, bytes]:
             "roots": [root.subject.rfc4514_string() for root in identity.bundle.roots],
         }
     )
-
-
-def drain(sidecar: Sidecar) -> tuple[int, str, bytes]:
-    """Begin to end."""
-    sidecar.drain()
-    return text(200, "draining")
 
 
 def plain(value: Any) -> Any:

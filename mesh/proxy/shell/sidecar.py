@@ -61,7 +61,6 @@ class Sidecar:
             bootstrap.agent_socket, node, is_delta=bootstrap.is_delta, rng=rng, on_secrets=self._on_secrets
         )
         self._has_tables = asyncio.Event()
-        self._drained = asyncio.Event()
         self._is_listening = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -75,19 +74,13 @@ class Sidecar:
             self._group.create_task(work)
             for work in (self.sds.run(), self.xds.run(), self._follow(), self._sweep(), self._flush())
         ]
-        stopping = self._group.create_task(stop.wait())
-        draining = self._group.create_task(self._drained.wait())
-        await asyncio.wait((stopping, draining), return_when=asyncio.FIRST_COMPLETED)
+        await stop.wait()
         await self._drain()
-        for task in (*tasks, stopping, draining):
+        for task in tasks:
             task.cancel()
         admin.close()
         self.state.pool.close()
         self._log.close()
-
-    def drain(self) -> None:
-        """Begin the end; asked for by the admin page."""
-        self._drained.set()
 
     def waits_for(self) -> list[str]:
         """Say what is missing before this sidecar can do its work; nothing when it is ready."""

@@ -11,7 +11,7 @@ from mesh.proxy.shell.listeners import original_destination
 from mesh.proxy.shell.pages import plain
 from tests.fakes.sidecars import allow, inbound
 
-PAGES = {("GET", "/ready"): lambda: text(200, "ready"), ("POST", "/drain"): lambda: as_json({"draining": True})}
+PAGES = {("GET", "/ready"): lambda: text(200, "ready"), ("GET", "/certs"): lambda: as_json({"generation": 1})}
 
 
 class Transport:
@@ -49,8 +49,8 @@ def talk(raw: bytes) -> Transport:
         pytest.param(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n", b"200", id="under the other name"),
         pytest.param(b"GET /ready HTTP/1.1\r\nhost: evil.example\r\n\r\n", b"403", id="a foreign Host: DNS rebinding"),
         pytest.param(b"GET http://evil/ready HTTP/1.1\r\nhost: localhost\r\n\r\n", b"403", id="absolute form counts"),
-        pytest.param(b"GET /drain HTTP/1.1\r\nhost: localhost\r\n\r\n", b"405", id="a change is a POST"),
-        pytest.param(b"POST /drain HTTP/1.1\r\nhost: localhost\r\n\r\n", b"200", id="and then it is done"),
+        pytest.param(b"GET /certs HTTP/1.1\r\nhost: localhost\r\n\r\n", b"200", id="so is every page"),
+        pytest.param(b"POST /certs HTTP/1.1\r\nhost: localhost\r\n\r\n", b"405", id="nothing is changed here"),
         pytest.param(b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n", b"404", id="what there is not"),
         pytest.param(b"GET /ready HTTP/1.1\r\nhost : localhost\r\n\r\n", b"400", id="what is no HTTP"),
     ],
