@@ -25,7 +25,7 @@ def spec_of(status: Mapping[str, Any], name: str, folder: Path, datacenter: str)
         datacenter: where to put it.
 
     Raises:
-        LabError: the name is taken, a file is missing, or the datacenter is unknown.
+        LabError: the name is taken, a file is missing, or the datacenter is unknown or full.
     """
     require_label(name, "host")
     hosts = status["hosts"]
@@ -47,7 +47,10 @@ def spec_of(status: Mapping[str, Any], name: str, folder: Path, datacenter: str)
 def _free_address(taken: list[str]) -> str:
     network = ipaddress.ip_network(f"{taken[0]}/24", strict=False)
     candidates = (str(network.network_address + offset) for offset in range(FIRST_FREE, 255))
-    return next(address for address in candidates if address not in taken)
+    free = next((address for address in candidates if address not in taken), None)
+    if free is None:
+        raise LabError(f"adding a host: no free address in {network}", exit_code=2)
+    return free
 
 
 def _service_name(folder: Path) -> str:

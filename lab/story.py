@@ -5,6 +5,7 @@ Nothing here is assumed: a hop is told only when both sidecars logged it under t
 
 from __future__ import annotations
 
+import http.client
 import json
 import secrets
 import time
@@ -122,7 +123,17 @@ def _order(url: str, traceparent: str) -> tuple[int, Any, float]:
             status, text = answer.status, answer.read()
     except urllib.error.HTTPError as error:
         status, text = error.code, error.read()
-    return status, json.loads(text or b"{}"), (time.monotonic() - began) * 1000
+    except (OSError, http.client.HTTPException) as error:
+        raise LabError(f"placing an order at {url}: {error}; what runs there is shown by: lab status") from None
+    return status, _answer_in(text), (time.monotonic() - began) * 1000
+
+
+def _answer_in(text: bytes) -> Any:
+    """Return what an answer says: JSON from the application, plain words from a sidecar."""
+    try:
+        return json.loads(text or b"{}")
+    except ValueError:
+        return text.decode("utf-8", "replace")
 
 
 def _records(driver: Driver, host: str) -> list[dict[str, Any]]:
