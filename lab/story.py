@@ -90,8 +90,10 @@ def tell(driver: Driver) -> Story:
     Raises:
         LabError: the lab is not up or publishes no order-service.
     """
+    if not driver.is_up():
+        raise LabError("no lab is up here; start one with: make up")
     url = driver.publish_urls().get("order-service")
-    if not driver.is_up() or not url:
+    if not url:
         raise LabError("this lab publishes no order-service; a lab that does starts with: make up")
     trace_id = secrets.token_hex(16)
     status, answer, elapsed_ms = _order(url, f"00-{trace_id}-{secrets.token_hex(8)}-01")
