@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,16 @@ class Decision:
     rule: str
 
 
-class Authorizer:
+class Authorizer(Protocol):
     """A compiled RBAC chain (see tables/rbac.py). Cost does not grow with the number of rules of other callers."""
-
-    __slots__ = ()
 
     def decide(self, request: RequestView) -> Decision:
         """Say whether this request may pass, and which rule said so."""
-        raise NotImplementedError
+        ...
 
     def decide_connection(self, principal: str | None) -> Decision:
         """The same for a TCP connection: only the peer's identity is known."""
-        raise NotImplementedError
+        ...
 
 
 # ------------------------------------------------------------------------------------------- routing
