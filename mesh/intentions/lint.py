@@ -79,14 +79,8 @@ def lint(
 
 def fall_throughs(entries: Iterable[ConfigEntry]) -> tuple[ConfigError, ...]:
     """Return what the author of accepted entries is told at a write: L6, the remark that surprises in production."""
-    return tuple(
-        remark.to_error()
-        for entry in entries
-        if isinstance(entry, ServiceIntentions)
-        for number, row in enumerate(entry.sources, start=1)
-        if row.permissions
-        for remark in _catch_all(row, rule_name(entry, number))
-    )
+    written = [entry for entry in entries if isinstance(entry, ServiceIntentions)]
+    return tuple(remark.to_error() for entry in written for remark in lint(entry) if remark.code == "L6")
 
 
 def _order(intentions: ServiceIntentions) -> Iterator[Remark]:
