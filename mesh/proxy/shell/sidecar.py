@@ -135,6 +135,7 @@ class Sidecar:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             self.state.sweep()
+            self.xds.check(self.state.now())
 
     async def _flush(self) -> None:
         while True:

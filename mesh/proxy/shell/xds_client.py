@@ -66,6 +66,15 @@ class XdsClient:
         self._secrets = secrets
         self._has_new_secrets.set()
 
+    def check(self, now: float) -> None:
+        """Do without what the control plane does not send. Called about twice a second."""
+        waiting = self.compiler.warming
+        tables = self.compiler.check(now)
+        if tables is not None:
+            late = sorted(set(waiting) - set(self.compiler.warming))
+            log.warning("waited long enough for a resource, going on without it", extra={"waiting": late})
+            self._on_tables(tables)
+
     async def run(self) -> None:
         """Talk to the control plane, for ever."""
         await self._has_new_secrets.wait()

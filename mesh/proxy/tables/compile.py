@@ -3,7 +3,8 @@
 Two steps. *Compile*: each resource by itself, once per version; what it says and we do not implement raises
 `ConfigNack` and leaves everything as it was. *Link*: a cluster of type EDS gets its endpoints, a listener its routes.
 What is still missing for that makes it *warming*: the old one, if there is one, stays in force until the missing part
-has come. A route to a cluster that is not there is no fault of the table; it answers NC when it is used.
+has come, or was waited for long enough (`warming`). A route to a cluster that is not there is no fault of the table; it
+answers NC when it is used.
 
 An object that did not change is the same object in the next tables, so that whoever keeps state beside it can tell.
 """
@@ -19,9 +20,13 @@ from mesh.proxy.tables.compile_endpoints import compile_endpoints
 from mesh.proxy.tables.compile_listeners import ListenerDraft, compile_listener
 from mesh.proxy.tables.compile_routes import compile_routes
 from mesh.proxy.tables.model import EMPTY, Cluster, Endpoint, Listener, ProxyTables, RouteTable
+from mesh.proxy.tables.warming import Warming
 from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 
 T = TypeVar("T")
+
+NO_ENDPOINTS: tuple[Endpoint, ...] = ()
+NO_ROUTES = RouteTable("", {})
 
 
 class Held(Protocol):
@@ -78,18 +83,23 @@ class _Linked(Generic[T]):
 class Compiler:
     """Turns what the xDS client holds into tables; one per proxy.
 
-    `warming` says, after each `apply`, what is waiting for which resource, in sentences.
+    `warming` says, after each `apply` and `check`, what is waiting for which resource, in sentences.
     """
 
     def __init__(self, previous: ProxyTables = EMPTY) -> None:
         self.tables = previous
-        self.warming: tuple[str, ...] = ()
+        self._warming = Warming()
         self._clusters: _Kind[ClusterDraft] = _Kind(CLUSTER, compile_cluster)
         self._endpoints: _Kind[tuple[Endpoint, ...]] = _Kind(ENDPOINTS, compile_endpoints)
         self._listeners: _Kind[ListenerDraft] = _Kind(LISTENER, compile_listener)
         self._routes: _Kind[RouteTable] = _Kind(ROUTES, compile_routes)
         self._linked_clusters: dict[str, _Linked[Cluster]] = {}
         self._linked_listeners: dict[str, _Linked[Listener]] = {}
+
+    @property
+    def warming(self) -> tuple[str, ...]:
+        """Say what waits for which resource."""
+        return self._warming.sentences
 
     @property
     def wanted(self) -> dict[str, frozenset[str]]:
@@ -120,37 +130,55 @@ class Compiler:
         self.tables = self._link()
         return self.tables
 
+    def check(self, now: float) -> ProxyTables | None:
+        """Do without what was waited for too long. Called about twice a second.
+
+        Args:
+            now: monotonic seconds.
+
+        Returns:
+            The tables, when they changed.
+        """
+        if not self._warming.overdue(now):
+            return None
+        self.tables = self._link()
+        return self.tables
+
     def _link(self) -> ProxyTables:
-        warming: list[str] = []
-        clusters = {name: self._cluster(name, draft, warming) for name, draft in self._clusters.values.items()}
-        listeners = {name: self._listener(name, draft, warming) for name, draft in self._listeners.values.items()}
+        self._warming.begin()
+        clusters = {name: self._cluster(name, draft) for name, draft in self._clusters.values.items()}
+        listeners = {name: self._listener(name, draft) for name, draft in self._listeners.values.items()}
         self._forget_removed()
-        self.warming = tuple(warming)
+        self._warming.end()
         ready_clusters = {name: cluster for name, cluster in clusters.items() if cluster is not None}
         ready_listeners = {name: listener for name, listener in listeners.items() if listener is not None}
         return ProxyTables(self.tables.index + 1, ready_listeners, ready_clusters)
 
-    def _cluster(self, name: str, draft: ClusterDraft, warming: list[str]) -> Cluster | None:
+    def _cluster(self, name: str, draft: ClusterDraft) -> Cluster | None:
         if draft.eds_name is None:
             return draft.cluster
-        endpoints = self._endpoints.values.get(draft.eds_name)
+        old, endpoints = self.tables.clusters.get(name), self._endpoints.values.get(draft.eds_name)
         if endpoints is None:
-            warming.append(f"cluster {name} waits for the endpoints {draft.eds_name}")
-            return self.tables.clusters.get(name)
+            if self._warming.is_awaited((ENDPOINTS, draft.eds_name)):
+                self._warming.say(f"cluster {name} waits for the endpoints {draft.eds_name}")
+                return old
+            endpoints = NO_ENDPOINTS if old is None else old.endpoints
         linked = self._linked_clusters.get(name)
         if linked is None or not _same(linked.parts, (draft, endpoints)):
             linked = _Linked((draft, endpoints), replace(draft.cluster, endpoints=endpoints))
             self._linked_clusters[name] = linked
         return linked.value
 
-    def _listener(self, name: str, draft: ListenerDraft, warming: list[str]) -> Listener | None:
-        routes = self._routes.values
-        missing = sorted(set(draft.rds_names.values()) - routes.keys())
-        if missing:
-            warming.append(f"listener {name} waits for the routes {', '.join(missing)}")
+    def _listener(self, name: str, draft: ListenerDraft) -> Listener | None:
+        missing = sorted(set(draft.rds_names.values()) - self._routes.values.keys())
+        awaited = [one for one in missing if self._warming.is_awaited((ROUTES, one))]
+        if awaited:
+            self._warming.say(f"listener {name} waits for the routes {', '.join(awaited)}")
             return self.tables.listeners.get(name)
-        parts = (draft, *(routes[rds_name] for rds_name in draft.rds_names.values()))
         linked = self._linked_listeners.get(name)
+        had = {part.name: part for part in linked.parts if isinstance(part, RouteTable)} if linked is not None else {}
+        routes = {**dict.fromkeys(missing, NO_ROUTES), **had, **self._routes.values}
+        parts = (draft, *(routes[rds_name] for rds_name in draft.rds_names.values()))
         if linked is None or not _same(linked.parts, parts):
             linked = self._linked_listeners[name] = _Linked(parts, draft.link(routes))
         return linked.value

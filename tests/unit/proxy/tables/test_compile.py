@@ -8,6 +8,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
 from mesh.proxy.tables.compile import Compiler, HeldResources, compile_tables
 from mesh.proxy.tables.model import EMPTY, HttpChain, ProxyTables, RequestView, TcpChain, Verdict
 from mesh.proxy.tables.nack import ConfigNack
+from mesh.proxy.tables.warming import WARM_S
 from mesh.xds.build.resources import build_resources
 from mesh.xds.snapshot import ProxySnapshot
 from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
@@ -163,6 +164,42 @@ def test_what_is_not_complete_is_warming_and_the_old_one_stays(url: str, name: s
     assert after.listeners["outbound"] is before.listeners["outbound"]
     assert compiler.apply(held) is compiler.tables
     assert compiler.warming == ()
+
+
+@pytest.mark.parametrize(
+    "url", [pytest.param(ENDPOINTS, id="a cluster has no endpoints"), pytest.param(ROUTES, id="a chain has no routes")]
+)
+def test_what_does_not_come_in_time_is_done_without_until_it_comes(url: str) -> None:
+    held = held_by(PAYMENT)
+    compiler = Compiler()
+    compiler.apply(without(held, url, "payment-service"))
+    assert compiler.check(100.0) is None
+    assert compiler.check(100.0 + WARM_S) is None
+    tables = compiler.check(100.1 + WARM_S)
+    assert tables is not None
+    assert compiler.warming == ()
+    assert {"payment-service"} <= tables.clusters.keys()
+    assert {"outbound", "inbound"} == tables.listeners.keys()
+    assert bool(tables.clusters["payment-service"].endpoints) is (url != ENDPOINTS)
+    assert compiler.check(200.0) is None
+    assert compiler.apply(held).clusters["payment-service"].endpoints
+    compiler.apply(without(held, url, "payment-service"))
+    assert compiler.warming != (), "what was there and went is waited for anew"
+    assert compiler.check(300.0) is None
+
+
+@pytest.mark.parametrize("url", [ENDPOINTS, ROUTES])
+def test_what_went_without_its_owner_stays_as_it_was(url: str) -> None:
+    held = held_by(PAYMENT)
+    compiler = Compiler()
+    before = compiler.apply(held)
+    compiler.apply(without(held, url, "payment-service"))
+    assert compiler.check(100.0) is None
+    after = compiler.check(101.0 + WARM_S)
+    assert after is not None
+    assert compiler.warming == ()
+    assert after.clusters["payment-service"] is before.clusters["payment-service"]
+    assert after.listeners["outbound"] is before.listeners["outbound"]
 
 
 @pytest.mark.parametrize(("url", "name"), [(CLUSTER, "payment-service"), (LISTENER, "inbound")])
