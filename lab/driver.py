@@ -19,6 +19,11 @@ class LabError(MeshError):
         super().__init__(reason)
 
 
+def dead(host: str) -> str:
+    """Return what is said of a host whose first process ended: nothing of it runs, and nothing brings it back."""
+    return f"the host {host} is dead, its first process ended; a new lab has it again: lab down, lab up"
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """One step of a long command: a gate that opened, or what is waited for."""

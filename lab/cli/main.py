@@ -142,7 +142,15 @@ def status(context: Context) -> None:
     rows = []
     for host in found["hosts"]:
         units = "  ".join(f"{unit['name']}:{unit['state']}" for unit in host["units"])
-        rows.append((host["name"], host["address"], host["datacenter"], host["service"] or host["role"], units or "-"))
+        rows.append(
+            (
+                host["name"],
+                host["address"],
+                host["datacenter"],
+                host["service"] or host["role"],
+                units or "-" if host["pid"] else "dead",
+            )
+        )
     output.table(("HOST", "ADDRESS", "DATACENTER", "RUNS", "UNITS"), rows)
     for fault in found["faults"]:
         output.say(f"broken on purpose: {fault}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.driver import Completed, LabError, Progress, checkout
+from lab.driver import Completed, LabError, Progress, checkout, dead
 from lab.netns import control, launch
 from lab.topology import HostSpec, Topology, from_json, host_to_json
 from mesh.base import ports
@@ -137,7 +137,8 @@ class NetnsDriver:
 
     def command_for(self, host: str, argv: Sequence[str], *, user: str = "app") -> list[str]:
         """Return the nsenter command that runs `argv` in a host's namespaces as one of its users."""
-        pid = launch.seen_from_here(self.folder, int(self._host(host)["pid"]))
+        inner_pid = int(self._alive(host)["pid"])
+        pid = launch.seen_from_here(self.folder, inner_pid)
         enter = ["nsenter", "--target", str(pid)]
         if os.geteuid() != 0:
             enter += ["--user", "--preserve-credentials"]
@@ -215,8 +216,14 @@ class NetnsDriver:
             raise LabError(f"no host {name!r}; there are: {', '.join(hosts)}", exit_code=2)
         return {**hosts[name], **status["hosts"].get(name, {"pid": 0, "units": []})}
 
+    def _alive(self, name: str) -> dict[str, Any]:
+        host = self._host(name)
+        if not host["pid"]:
+            raise LabError(dead(name))
+        return host
+
     def _require_unit(self, host: str, unit: str) -> None:
-        known = [item["name"] for item in self._host(host)["units"]]
+        known = [item["name"] for item in self._alive(host)["units"]]
         if unit not in known:
             raise LabError(f"no unit {unit!r} on {host}; there are: {', '.join(known) or 'none'}", exit_code=2)
 

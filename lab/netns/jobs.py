@@ -11,11 +11,12 @@ import json
 import os
 import socket
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
-from lab.driver import LabError
+from lab.driver import LabError, dead
 from lab.gates import GateBoard, gates_of
 from lab.netns import faults, mounts
 from lab.netns.launch import service_files
@@ -76,13 +77,24 @@ def run(order: dict[str, Any], topology: Topology, plan: Plan, pids: dict[str, i
     """Run one job to its end; return its exit code."""
     job = Job(topology, plan, pids, talk)
     try:
+        _require_alive(order, topology, pids)
         answer = asyncio.run(JOBS[order["job"]](job, order))
     except (MeshError, OSError) as error:
         text = error.explain() if isinstance(error, ConfigError) else str(error) or type(error).__name__
         job.say(error=text, exit_code=getattr(error, "exit_code", 1))
         return 1
+    except Exception as error:  # noqa: BLE001 - whoever ordered it gets an answer, and the lab's log the whole of it
+        traceback.print_exc()
+        job.say(error=f"{order['job']}: {type(error).__name__}: {error}; more in the lab's init.log", exit_code=1)
+        return 1
     job.say(done=answer)
     return 0
+
+
+def _require_alive(order: dict[str, Any], topology: Topology, pids: dict[str, int]) -> None:
+    host = order.get("host")
+    if isinstance(host, str) and host not in pids:
+        raise LabError(dead(host) if host in topology.hosts else f"no host {host!r}")
 
 
 async def bring_up(job: Job, order: dict[str, Any]) -> dict[str, Any]:

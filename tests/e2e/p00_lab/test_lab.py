@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -204,7 +205,27 @@ def test_13_a_broken_agent_that_is_healed_joins_again(lab: Lab) -> None:
     eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", within_s=20, what="the agent to be ready")
 
 
-def test_14_two_labs_stand_side_by_side(lab: Lab, tmp_path: Path) -> None:
+def test_14_a_host_that_died_is_told_as_dead(lab: Lab) -> None:
+    """Whatever is asked of it is refused by name; the others never notice."""
+    pid = lab.driver.command_for("stranger-1", ["true"])[2]
+    os.kill(int(pid), signal.SIGKILL)
+
+    def is_told() -> bool:
+        return any(line.split()[::4] == ["stranger-1", "dead"] for line in command(lab, "status").stdout.splitlines())
+
+    eventually(is_told, within_s=5, what="its end to be noticed")
+    for asked in (
+        ["exec", "stranger-1", "--", "id"],
+        ["break", "cut", "stranger-1"],
+        ["logs", "stranger-1", "--unit", "app"],
+    ):
+        done = command(lab, *asked)
+        assert done.returncode == 1, asked
+        assert "stranger-1 is dead" in done.stderr, asked
+    assert lab.order().status == 201
+
+
+def test_15_two_labs_stand_side_by_side(lab: Lab, tmp_path: Path) -> None:
     from tests.e2e.kit import topology_with
 
     second = Lab(f"{lab.driver.lab_name}-twin")
