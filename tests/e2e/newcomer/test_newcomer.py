@@ -41,6 +41,7 @@ class Clone:
             text=True,
             timeout=100,
             check=False,
+            umask=0o077,  # who keeps private what they make has a lab all the same
         )
 
     def lab(self, *argv: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
