@@ -3,6 +3,9 @@
 From a peer nothing of the kind is believed: `x-envoy-*`, `x-mesh-*` and `x-forwarded-client-cert` are taken out before
 any rule looks, and the last is written anew from the certificate. The retry headers of the application on this host
 are honoured by the router. Whoever wrote them, `emit_request` lets none of these names through.
+
+`x-forwarded-for` is not the mesh's: it passes as it came and nothing is added, as with Envoy's `use_remote_address:
+false`, its default. An address proves nothing here; who calls is in `x-forwarded-client-cert`.
 """
 
 from __future__ import annotations
