@@ -11,17 +11,17 @@ What is held outlives the stream: with the control plane gone, everything accept
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest as Request
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse as Response
 
 from mesh.base.errors import RemoteProtocolError
-from mesh.xds.client.held import Apply, Held, Interest, Update, judge, refusal, require_type
+from mesh.xds.client.held import Apply, Held, Holdings, Update, judge, refusal, require_type
 
 
-class DeltaClient:
+class DeltaClient(Holdings):
     """One client over any number of streams, one after the other.
 
     Args:
@@ -29,29 +29,20 @@ class DeltaClient:
     """
 
     def __init__(self, node: base_pb2.Node) -> None:
-        self.held: dict[str, Mapping[str, Held]] = {}
+        super().__init__()
         self._node = node
-        self._interests: dict[str, Interest] = {}
-        self._asked: set[str] | None = None  # types asked for on this stream; None: there is no stream
 
     def open(self) -> list[Request]:
         """Begin a new stream; return its first requests: each interest, and what is still held of it."""
         self._asked = set()
         return [self._first(url) for url, interest in self._interests.items() if not interest.is_empty]
 
-    def close(self) -> None:
-        """Note that the stream is gone; what is held stays."""
-        self._asked = None
-
     def watch(self, type_url: str, names: Collection[str] | None) -> list[Request]:
         """Say which names of a type are wanted from now on, None for all; return the requests that say so.
 
         What is no longer wanted is no longer held.
         """
-        before = self._interests.get(type_url, Interest())
-        after = self._interests[type_url] = Interest(set(names or ()), is_wildcard=names is None)
-        held = self.held.get(type_url, {})
-        self.held[type_url] = {name: one for name, one in held.items() if after.wants(name)}
+        before, after = self._rewatch(type_url, names)
         if self._asked is None or before == after:
             return []
         if type_url not in self._asked:
@@ -64,11 +55,6 @@ class DeltaClient:
                 resource_names_unsubscribe=sorted(unsubscribe),
             )
         ]
-
-    def missing(self, type_url: str) -> frozenset[str]:
-        """Return the names that were asked for and are not held (not delivered yet, or not existing)."""
-        interest = self._interests.get(type_url, Interest())
-        return frozenset(interest.names - self.held.get(type_url, {}).keys())
 
     def receive(self, response: Response, apply: Apply) -> list[Request]:
         """Take a response; return its ACK or NACK, nothing for a type that was never asked for.

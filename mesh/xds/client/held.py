@@ -7,7 +7,7 @@ There is nothing in between, so what is held has always been accepted as a whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from envoy.config.core.v3 import base_pb2
@@ -73,6 +73,32 @@ class Interest:
     def is_empty(self) -> bool:
         """Say whether nothing is wanted. Not a thing to begin with: no names, for clusters, reads "everything"."""
         return not (self.names or self.is_wildcard)
+
+
+class Holdings:
+    """What a client wants and holds, over any number of streams; the same for both modes."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Mapping[str, Held]] = {}
+        self._interests: dict[str, Interest] = {}
+        self._asked: set[str] | None = None  # types asked for on this stream; None: there is no stream
+
+    def close(self) -> None:
+        """Note that the stream is gone; what is held stays."""
+        self._asked = None
+
+    def missing(self, type_url: str) -> frozenset[str]:
+        """Return the names that were asked for and are not held (not delivered yet, or not existing)."""
+        interest = self._interests.get(type_url, Interest())
+        return frozenset(interest.names - self.held.get(type_url, {}).keys())
+
+    def _rewatch(self, type_url: str, names: Collection[str] | None) -> tuple[Interest, Interest]:
+        """Change what is wanted of a type, let go of what no longer is; return the interest before and after."""
+        before = self._interests.get(type_url, Interest())
+        after = self._interests[type_url] = Interest(set(names or ()), is_wildcard=names is None)
+        held = self.held.get(type_url, {})
+        self.held[type_url] = {name: one for name, one in held.items() if after.wants(name)}
+        return before, after
 
 
 def client_node(host: str, service: str, datacenter: str) -> base_pb2.Node:

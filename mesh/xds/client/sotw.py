@@ -7,7 +7,7 @@ a hash of its content stands for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2
@@ -21,7 +21,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 
 from mesh.base.errors import RemoteProtocolError
-from mesh.xds.client.held import Apply, Held, Interest, Update, judge, refusal, require_type
+from mesh.xds.client.held import Apply, Held, Holdings, Update, judge, refusal, require_type
 from mesh.xds.types import CLUSTER, ENDPOINTS, FULL_STATE, LISTENER, ROUTES, SECRET, content_version
 
 # State of the world has no names beside its resources; each type says its own inside.
@@ -34,7 +34,7 @@ _NAME_OF: dict[str, Callable[[bytes], str]] = {
 }
 
 
-class SotwClient:
+class SotwClient(Holdings):
     """One client over any number of streams, one after the other.
 
     Args:
@@ -42,12 +42,10 @@ class SotwClient:
     """
 
     def __init__(self, node: base_pb2.Node) -> None:
-        self.held: dict[str, Mapping[str, Held]] = {}
+        super().__init__()
         self._node = node
-        self._interests: dict[str, Interest] = {}
         self._versions: dict[str, str] = {}  # type -> the version accepted last
         self._nonces: dict[str, str] = {}  # type -> the nonce received last on this stream
-        self._asked: set[str] | None = None  # types asked for on this stream; None: there is no stream
 
     def open(self) -> list[Request]:
         """Begin a new stream; return its first requests."""
@@ -55,27 +53,15 @@ class SotwClient:
         self._nonces.clear()
         return [self._request(url) for url, interest in self._interests.items() if not interest.is_empty]
 
-    def close(self) -> None:
-        """Note that the stream is gone; what is held stays."""
-        self._asked = None
-
     def watch(self, type_url: str, names: Collection[str] | None) -> list[Request]:
         """Say which names of a type are wanted from now on, None for all; return the requests that say so.
 
         What is no longer wanted is no longer held.
         """
-        before = self._interests.get(type_url, Interest())
-        after = self._interests[type_url] = Interest(set(names or ()), is_wildcard=names is None)
-        held = self.held.get(type_url, {})
-        self.held[type_url] = {name: one for name, one in held.items() if after.wants(name)}
+        before, after = self._rewatch(type_url, names)
         if self._asked is None or before == after:
             return []
         return [self._request(type_url)]
-
-    def missing(self, type_url: str) -> frozenset[str]:
-        """Return the names that were asked for and are not held (not delivered yet, or not existing)."""
-        interest = self._interests.get(type_url, Interest())
-        return frozenset(interest.names - self.held.get(type_url, {}).keys())
 
     def receive(self, response: Response, apply: Apply) -> list[Request]:
         """Take a response; return its ACK or NACK, nothing for a type that was never asked for.
