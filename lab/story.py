@@ -143,7 +143,12 @@ def _records(driver: Driver, host: str) -> list[dict[str, Any]]:
         text = driver.logs(host, "access", lines=LOG_LINES)
     except LabError:
         return []
-    return [{**json.loads(line), "host": host} for line in text.splitlines() if line.startswith("{")]
+    return [{**json.loads(line), "host": host} for line in text.splitlines() if _is_whole(line)]
+
+
+def _is_whole(line: str) -> bool:
+    """Say whether a line of the access log has been written to its end."""
+    return line.startswith("{") and line.endswith("}")
 
 
 def _pair(records: list[dict[str, Any]]) -> list[Hop]:

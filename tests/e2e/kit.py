@@ -169,7 +169,7 @@ class Lab:
             text = self.driver.logs(host, "access", lines=100_000)
         except LabError:
             return []
-        records = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        records = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
         return [record for record in records if all(_fits(record.get(key), value) for key, value in wanted.items())]
 
     def clusters(self, host: str) -> dict[str, dict[str, Any]]:

@@ -37,13 +37,23 @@ def lab_processes() -> dict[int, set[str]]:
     return found
 
 
-def namespaces_in_use() -> set[str]:
-    """Return every namespace some process of this machine is in."""
+def ticks() -> int:
+    """Return now, in the kernel's count of a process's start."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
+def namespaces_in_use(since: int) -> set[str]:
+    """Return every namespace that a process older than `since` is in.
+
+    The kernel gives the number of a namespace that ended to the next one at once, so a lab that another test starts
+    meanwhile may well have our numbers; whoever holds on to a namespace of ours was there before its end.
+    """
     used: set[str] = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                used |= {os.readlink(entry / "ns" / kind) for kind in KINDS}
+                if int((entry / "stat").read_text().rsplit(")", 1)[1].split()[19]) <= since:
+                    used |= {os.readlink(entry / "ns" / kind) for kind in KINDS}
             except OSError:
                 continue
     return used
@@ -87,9 +97,9 @@ def _clean() -> Iterator[None]:
     (checkout() / ".lab" / f"{NAME}.lock").unlink(missing_ok=True)
 
 
-def assert_nothing_remains(namespaces: set[str], before: dict[str, object], scratch: Path) -> None:
+def assert_nothing_remains(namespaces: set[str], before: dict[str, object], scratch: Path, since: int) -> None:
     eventually(lambda: not lab_processes(), within_s=15, what="every process of the lab to end")
-    eventually(lambda: not namespaces & namespaces_in_use(), within_s=5, what="every namespace of the lab to end")
+    eventually(lambda: not namespaces & namespaces_in_use(since), within_s=5, what="every namespace of the lab to end")
     assert machine() == before
     assert list(scratch.iterdir()) == []
 
@@ -102,9 +112,10 @@ def test_01_after_make_down_nothing_remains(tmp_path: Path) -> None:
     assert len(running) > 20, "the lab runs, so there is something to leave behind"
     namespaces = set().union(*running.values()) - ours
     assert len(namespaces) > 20
+    since = ticks()
     done = subprocess.run(["make", "down"], cwd=checkout(), env={**os.environ, "LAB_NAME": NAME}, timeout=30)
     assert done.returncode == 0
-    assert_nothing_remains(namespaces, before, tmp_path)
+    assert_nothing_remains(namespaces, before, tmp_path, since)
     assert not (checkout() / ".lab" / NAME).exists()
 
 
@@ -120,8 +131,9 @@ def test_03_killing_the_one_init_process_is_a_complete_teardown(tmp_path: Path) 
     namespaces = set().union(*lab_processes().values()) - ours
     from lab.netns.launch import init_pid
 
+    since = ticks()
     os.kill(init_pid(NetnsDriver(NAME).folder), signal.SIGKILL)
-    assert_nothing_remains(namespaces, {**before, "sockets": set()}, tmp_path)
+    assert_nothing_remains(namespaces, {**before, "sockets": set()}, tmp_path, since)
 
 
 def test_04_kill_9_at_ten_random_moments_of_make_up(tmp_path: Path) -> None:
@@ -139,12 +151,13 @@ def test_04_kill_9_at_ten_random_moments_of_make_up(tmp_path: Path) -> None:
         while time.monotonic() < deadline and process.poll() is None:
             seen |= set().union(*lab_processes().values())
             time.sleep(0.01)
+        since = ticks()
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if NetnsDriver(NAME).is_up():  # it was faster than the knife: a lab that is up stays up
             NetnsDriver(NAME).down()
-        assert_nothing_remains(seen - ours, before, tmp_path)
+        assert_nothing_remains(seen - ours, before, tmp_path, since)
 
 
 def namespaces_of_this_process() -> set[str]:
