@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -55,9 +56,13 @@ class World:
         return instance
 
     def texts(self) -> str:
-        """Return every byte that the agent wrote anywhere, as text."""
-        files = [path for path in self.folder.rglob("*") if path.is_file() and "control-plane" not in path.parts]
-        return "\n".join(path.read_bytes().decode("utf-8", "replace") for path in files)
+        """Return every byte that the agent wrote anywhere, as text; what it renames meanwhile is read by its name."""
+        found = []
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and "control-plane" not in path.parts:
+                    found.append(path.read_bytes().decode("utf-8", "replace"))
+        return "\n".join(found)
 
 
 def call(path: Path, method: str, target: str, body: object = None) -> Any:
