@@ -5,6 +5,7 @@ HOST ?= order-1
 UNIT ?=
 LINES ?= 50
 WORKERS ?= 2
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/default/mesh.sock
 
 .DEFAULT_GOAL := help
@@ -52,7 +53,9 @@ fmt: bootstrap ## format the code
 	@$(BIN)/ruff check --fix .
 lock: bootstrap ## refresh the locked list of packages
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements/locked.txt
+	@$(LOCK) --extra lab --extra dev pyproject.toml -o requirements/locked.txt
+	@$(LOCK) --constraint requirements/locked.txt pyproject.toml -o requirements/runtime.txt
+	@echo "aiohttp>=3.14,<4" | $(LOCK) --constraint requirements/locked.txt - -o requirements/demo-services.txt
 
 bootstrap:
 	@./lab/bootstrap.sh
