@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from lab.topology import HostSpec, Topology
 from mesh.base.errors import MeshError
 
+UP_TIMEOUT_S = 60.0
+
 
 class LabError(MeshError):
     """The lab could not do what it was asked; the text says what is missing and the next command."""
@@ -43,19 +45,48 @@ class Completed:
 
 
 class Driver(Protocol):
-    """Makes hosts of a topology and reaches them."""
+    """Makes the hosts of a topology and reaches them. One driver object is one lab, running or not."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Say what makes the hosts: netns, compose or vagrant."""
+        ...
+
+    @property
+    def lab_name(self) -> str:
+        """Say which lab this is."""
+        ...
+
+    @property
+    def is_alone(self) -> bool:
+        """Say whether a machine carries one such lab at a time, because its networks are the machine's own."""
+        ...
+
+    @property
+    def patience_s(self) -> float:
+        """Return how long `up` may take where nothing else is said: as long as a slow machine needs."""
+        ...
 
     def is_up(self) -> bool:
         """Say whether the lab runs."""
         ...
 
-    def up(self, topology: Topology) -> Iterator[Progress]:
+    def is_made_of(self, topology: Topology) -> bool:
+        """Say whether the running lab has the hosts and settings of a topology; added hosts do not count."""
+        ...
+
+    def up(self, topology: Topology, *, timeout_s: float) -> Iterator[Progress]:
         """Start the lab; the iterator ends when every gate is green.
 
         Raises:
-            LabError: a gate did not open in time; the text names it.
+            LabError: a gate did not open in time (exit code 124); the text names it, and nothing is left behind.
+        """
+        ...
+
+    def renew(self, topology: Topology, *, timeout_s: float) -> Iterator[Progress]:
+        """Let the mesh of a running lab start anew: new authority, no state, the settings of `topology`.
+
+        Hosts that cost much to make stay; hosts that were added go.
         """
         ...
 
@@ -64,7 +95,13 @@ class Driver(Protocol):
         ...
 
     def status(self) -> dict[str, Any]:
-        """Return `{"hosts": [{"name", "address", "datacenter", "units": [...]}], ...}`."""
+        """Return what the lab is and how its hosts are.
+
+        Shape: `{"lab", "driver", "hosts": [HOST], "urls": {name: url}, "mesh_address"}`, a HOST being `{"name",
+        "address", "datacenter", "service", "role", "pid" (0: the host is dead), "units": [UNIT]}` and a UNIT `{"name",
+        "state" (waiting, running, backing-off, done, failed, stopped), "pid", "starts", "exit_code", "since",
+        "waits_for"}`.
+        """
         ...
 
     def address_of(self, host: str) -> str:
@@ -82,19 +119,18 @@ class Driver(Protocol):
         ...
 
     def unit(self, host: str, unit: str, action: str) -> None:
-        """Start, stop, restart, kill, pause or resume one unit of a host."""
+        """Order one unit of a host; returns when the order is given, not when it is carried out.
+
+        Args:
+            host: where.
+            unit: which, as `status` names it.
+            action: start; stop (SIGTERM) and stop-now (SIGKILL), after which it stays stopped; restart; kill (SIGKILL,
+                after which it is started again as after any crash); pause and resume.
+        """
         ...
 
-    def add_host(self, host: HostSpec) -> Iterator[Progress]:
+    def add_host(self, host: HostSpec, *, timeout_s: float) -> Iterator[Progress]:
         """Add a host to a running lab and start its service."""
-        ...
-
-    def inject(self, fault: str, host: str, *, duration_s: float, options: Mapping[str, str]) -> None:
-        """Break something; it heals by itself after `duration_s`."""
-        ...
-
-    def heal(self) -> list[str]:
-        """End every fault that is under way; return their names."""
         ...
 
     def logs(self, host: str, unit: str, *, lines: int) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from lab import choice
 from lab.cli import output
-from lab.driver import LabError, checkout
+from lab.driver import Driver, LabError, checkout
 from lab.faults import DEFAULT_DURATION_S, FAULTS, MAX_DURATION_S
 from mesh.base.durations import format_duration, parse_duration
 from mesh.base.errors import ConfigError
@@ -22,18 +23,22 @@ EXIT_PREFLIGHT = 5
 
 
 class Context:
-    """What every verb gets: which lab, how to print."""
+    """What every verb gets: which lab, which driver was asked for, how to print."""
 
-    def __init__(self, lab: str, form: str) -> None:
+    def __init__(self, lab: str, form: str, said: str = "") -> None:
         self.lab = lab
         self.form = form
+        self.said = said
 
     @property
-    def driver(self) -> Any:
-        """Return the driver of this lab; only namespaces make hosts today."""
-        from lab.netns.driver import NetnsDriver
+    def choice(self) -> choice.Choice:
+        """Return the driver to take, and why."""
+        return choice.chosen(self.lab, self.said)
 
-        return NetnsDriver(self.lab)
+    @property
+    def driver(self) -> Driver:
+        """Return the driver of this lab."""
+        return choice.driver(self.choice.name, self.lab)
 
 
 @click.group(
@@ -43,6 +48,13 @@ class Context:
 )
 @click.option(
     "--lab", "lab_name", default="default", envvar="LAB_NAME", show_default=True, help="which lab [env: LAB_NAME]"
+)
+@click.option(
+    "--driver",
+    "said",
+    default="",
+    envvar="LAB",
+    help="what makes the hosts: netns, compose or vagrant [env: LAB; default: what the lab was started with]",
 )
 @click.option(
     "--output",
@@ -55,10 +67,10 @@ class Context:
 )
 @click.version_option(package_name="meshyard")
 @click.pass_context
-def cli(context: click.Context, lab_name: str, form: str) -> None:
+def cli(context: click.Context, lab_name: str, form: str, said: str) -> None:
     """Hosts for a mesh: bring them up, look at them, break them, take them down."""
     require_label(lab_name, "lab")
-    context.obj = Context(lab_name, form)
+    context.obj = Context(lab_name, form, said)
 
 
 def _form(function: Any) -> Any:
@@ -76,7 +88,7 @@ def _form(function: Any) -> Any:
 @cli.command()
 @click.option("--topology", "topology_file", type=click.Path(path_type=Path), default=None, help="a topology file")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a setting: --set leaf_ttl=10s")
-@click.option("--timeout", default="60s", show_default=True, help="how long to wait for the slowest gate")
+@click.option("--timeout", default="", help="how long to wait for the slowest gate [default: 60s; VMs get longer]")
 @_form
 @click.pass_obj
 def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], timeout: str) -> None:
@@ -84,9 +96,10 @@ def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], 
     from lab import check as preflight
     from lab.topology import load
 
-    driver = context.driver
-    chosen = topology_file or checkout() / "lab" / "topology.yaml"
-    topology = load(chosen, dict(_setting(item) for item in settings))
+    taken = context.choice
+    driver = choice.driver(taken.name, context.lab)
+    topology = load(topology_file or checkout() / "lab" / "topology.yaml", dict(_setting(item) for item in settings))
+    choice.require_free(context.lab, taken)
     if driver.is_up():
         if (topology_file or settings) and not driver.is_made_of(topology):
             end = f"lab --lab {context.lab} down"
@@ -98,8 +111,9 @@ def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], 
         for finding in failed:
             output.say(f"preflight: {finding.text}\n  mend it with: {finding.fix}")
         sys.exit(EXIT_PREFLIGHT)
-    output.say(f"starting {len(topology.hosts)} hosts on network namespaces")
-    took = output.follow(driver.up(topology, timeout_s=parse_duration(timeout)))
+    output.say(f"starting {len(topology.hosts)} hosts on {choice.DRIVERS[taken.name]}: {taken.why}")
+    choice.remember(context.lab, taken.name)
+    took = output.follow(driver.up(topology, timeout_s=parse_duration(timeout) if timeout else driver.patience_s))
     return _announce(context, driver.status(), took)
 
 
@@ -128,6 +142,7 @@ def _announce(context: Context, status: dict[str, Any], took: float | None) -> N
 def down(context: Context) -> None:
     """End the lab. Nothing of it remains; safe to say twice, and after a crash."""
     context.driver.down()
+    choice.forget(context.lab)
     output.say(f"the lab {context.lab!r} is down; nothing of it remains")
 
 
@@ -218,7 +233,8 @@ def break_(context: Context, fault: str, host: str, unit: str, duration: str) ->
         raise click.UsageError(f"{fault} {'needs' if FAULTS[fault].needs_unit else 'takes no'} --unit")
     if not 0 < seconds <= MAX_DURATION_S:
         raise click.UsageError(f"--for {duration}: a fault lasts more than 0 s and at most 1h")
-    context.driver.inject(fault, host, duration_s=seconds, options={"unit": unit} if unit else {})
+    breaker: Any = context.driver
+    breaker.inject(fault, host, duration_s=seconds, options={"unit": unit} if unit else {})
     output.say(f"broken: {FAULTS[fault].what} ({host}); heals by itself in {format_duration(seconds)}")
 
 
@@ -226,7 +242,8 @@ def break_(context: Context, fault: str, host: str, unit: str, duration: str) ->
 @click.pass_obj
 def heal(context: Context) -> None:
     """End every fault now."""
-    healed = context.driver.heal()
+    breaker: Any = context.driver
+    healed = breaker.heal()
     output.say("healed: " + ", ".join(healed) if healed else "nothing was broken")
 
 
@@ -243,7 +260,8 @@ def add(context: Context, host: str, service_dir: Path, datacenter: str) -> None
     from lab.add import spec_of
 
     driver = context.driver
-    took = output.follow(driver.add_host(spec_of(driver.status(), host, service_dir, datacenter)))
+    spec = spec_of(driver.status(), host, service_dir, datacenter)
+    took = output.follow(driver.add_host(spec, timeout_s=driver.patience_s))
     output.say(f"{host} is part of the mesh after {took:.1f} s")
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.driver import Completed, LabError, Progress, checkout, dead
+from lab.driver import UP_TIMEOUT_S, Completed, LabError, Progress, checkout, dead
 from lab.netns import control, launch
+from lab.services import is_foreign, service_files
 from lab.topology import HostSpec, Topology, from_json, host_to_json
 from mesh.base import ports
 
-UP_TIMEOUT_S = 60.0
 MAX_AILING, MAX_SAID = 5, 300  # of a start that failed: how many units are told of, in how many characters each
 USERS = {"app": ports.UID_APP, "root": 0, "agent": ports.UID_AGENT, "sidecar": ports.UID_SIDECAR, "other": 2000}
 
@@ -25,6 +25,8 @@ class NetnsDriver:
     """Hosts on network namespaces of this machine. `lab_name` keeps several labs apart."""
 
     name = "netns"
+    is_alone = False
+    patience_s = UP_TIMEOUT_S
 
     def __init__(self, lab_name: str = "default", folder: Path | None = None) -> None:
         self.lab_name = lab_name
@@ -69,6 +71,10 @@ class NetnsDriver:
                 raise
             started.commit()
             shutil.rmtree(self._failed_folder(), ignore_errors=True)
+
+    def renew(self, topology: Topology, *, timeout_s: float = UP_TIMEOUT_S) -> Iterator[Progress]:
+        """End the lab and start it again: hosts cost next to nothing here."""
+        yield from self.up(topology, timeout_s=timeout_s)
 
     def _give_up(self, started: launch.Started) -> None:
         os.close(started.lifeline)
@@ -173,8 +179,8 @@ class NetnsDriver:
 
     def add_host(self, host: HostSpec, *, timeout_s: float = UP_TIMEOUT_S) -> Iterator[Progress]:
         """Add a host with its service to the running lab; ends when its gates are green."""
-        files = launch.service_files(checkout() / host.service_dir)
-        self._ask("add-host", host=host_to_json(host), files=files if launch.is_foreign(host) else None)
+        files = service_files(checkout() / host.service_dir)
+        self._ask("add-host", host=host_to_json(host), files=files if is_foreign(host) else None)
         yield from self._job({"job": "add", "host": host_to_json(host), "timeout_s": timeout_s}, timeout_s + 5)
 
     def logs(self, host: str, unit: str, *, lines: int) -> str:

@@ -23,9 +23,9 @@ from typing import Any
 
 from lab.netns import jobs, links, mounts, syscalls
 from lab.netns.host import Host, needed_of, start
-from lab.netns.launch import service_files
 from lab.netns.orders import Asking, Orders, order_of
 from lab.netns.plan import Plan
+from lab.services import service_files
 from lab.topology import HostSpec, Role, Topology, host_from_json, to_json
 
 # What the units run, imported once: a fork of this process needs no second of imports of its own.

@@ -12,26 +12,22 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from lab import bringup
 from lab.driver import LabError, dead
-from lab.gates import GateBoard, gates_of
 from lab.netns import faults, mounts
-from lab.netns.launch import service_files
 from lab.netns.plan import Plan
 from lab.provision import HostFile
+from lab.services import platform_entry, service_files
 from lab.topology import HostSpec, Topology, host_from_json
-from lab.units import TOKEN
-from mesh.api.client import MeshClient, UnreachableError
+from mesh.api.client import MeshClient
 from mesh.base import ports
 from mesh.base.errors import ConfigError, MeshError
 
-POLL_S = 0.03
-PLATFORM_FILE = "demo-services/mesh.hcl"
 GRANT_FOR_S = 3600.0
-TOKEN_TTL_S = 600.0
 
 
 class Job:
@@ -54,7 +50,7 @@ class Job:
         except OSError:
             self.talk = None
 
-    def progress(self, text: str, *, is_done: bool = True) -> None:
+    def progress(self, text: str, is_done: bool = True) -> None:
         """Report a step."""
         self.say(progress=text, is_done=is_done, elapsed_s=round(time.monotonic() - self.started, 3))
 
@@ -67,10 +63,16 @@ class Job:
         return MeshClient(f"unix://{self.root(self.topology.control_plane.name)}/run/mesh/control-plane.sock")
 
     def service_files(self, host: HostSpec) -> dict[str, str]:
-        """Return the files of a host's service, by the name to show."""
+        """Return the files of a host's service by name."""
         brought = self.plan.service_files.get(host.name)
-        files = service_files(self.checkout / host.service_dir) if brought is None else brought
-        return {f"{host.service_dir}/{name}": text for name, text in files.items()}
+        return service_files(self.checkout / host.service_dir) if brought is None else brought
+
+    def write_files(self, host: str, files: Mapping[str, HostFile]) -> None:
+        """Lay files onto a host; its agent may take /etc/mesh for its own (it removes a used token)."""
+        root = self.root(host)
+        os.chown(f"{root}/etc/mesh", ports.UID_AGENT, ports.UID_AGENT)
+        for path, file in files.items():
+            mounts.write_file(path, file, root=root)
 
 
 def run(order: dict[str, Any], topology: Topology, plan: Plan, pids: dict[str, int], talk: socket.socket | None) -> int:
@@ -101,18 +103,11 @@ async def bring_up(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     """Write the config, grant the tokens, wait until every gate is green."""
     deadline = time.monotonic() + float(order["timeout_s"])
     job.progress(f"{len(job.pids)} hosts made")
+    services = job.topology.services
+    files = {host.name: job.service_files(host) for host in services}
     async with job.operator() as operator:
-        await _until_it_answers(operator, deadline)
-        job.progress("control plane ready")
-        platform = job.checkout / PLATFORM_FILE
-        await operator.write_config(platform.read_text(), filename=PLATFORM_FILE)
-        for name, text in _config_entries(job, job.topology.services).items():
-            await operator.write_config(text, filename=name)
-        job.progress("config entries written: policy is live before the first request")
-        for host in job.topology.services:
-            await _grant(job, operator, host)
-        job.progress(f"{len(job.topology.services)} join tokens granted")
-        await _watch_gates(job, operator, job.topology.services, deadline)
+        platform = platform_entry(job.checkout)
+        await bringup.bring_up(operator, services, files, platform, job, say=job.progress, deadline=deadline)
     return {"elapsed_s": round(time.monotonic() - job.started, 3)}
 
 
@@ -121,10 +116,7 @@ async def add(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     host = host_from_json(order["host"])
     deadline = time.monotonic() + float(order["timeout_s"])
     async with job.operator() as operator:
-        for name, text in _config_entries(job, [host]).items():
-            await operator.write_config(text, filename=name)
-        await _grant(job, operator, host)
-        await _watch_gates(job, operator, (host,), deadline)
+        await bringup.add(operator, host, job.service_files(host), job, say=job.progress, deadline=deadline)
     return {"elapsed_s": round(time.monotonic() - job.started, 3)}
 
 
@@ -133,8 +125,8 @@ async def grant(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     host = job.topology.hosts[order["host"]]
     deadline = time.monotonic() + GRANT_FOR_S
     async with job.operator() as operator:
-        await _until_it_answers(operator, deadline)
-        await _grant(job, operator, host)
+        await bringup.until_it_answers(operator, deadline)
+        await bringup.grant(operator, host, job)
     return {}
 
 
@@ -152,51 +144,6 @@ async def fault(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     """Break something, say so, and heal it when its time is over or when told to."""
     await faults.run(order, job.pids, job.topology, on_injected=lambda: job.say(done={"injected": order["name"]}))
     return {}
-
-
-async def _until_it_answers(operator: MeshClient, deadline: float) -> None:
-    while True:
-        try:
-            if (await operator.status())["ready"]:
-                return
-        except UnreachableError:
-            if time.monotonic() > deadline:
-                raise LabError("waiting for the control plane: its socket does not answer", exit_code=124) from None
-        if time.monotonic() > deadline:
-            raise LabError("waiting for the control plane: it is not ready", exit_code=124)
-        await asyncio.sleep(POLL_S)
-
-
-def _config_entries(job: Job, hosts: Iterable[HostSpec]) -> dict[str, str]:
-    """Return the files of config entries by name, intentions first: nobody calls before somebody said who may."""
-    found = {name: text for host in hosts for name, text in job.service_files(host).items()}
-    entries = [name for name in found if name.endswith(".hcl") and not name.endswith("/service.hcl")]
-    return {name: found[name] for name in sorted(entries, key=lambda name: not name.endswith("/intentions.hcl"))}
-
-
-async def _grant(job: Job, operator: MeshClient, host: HostSpec) -> None:
-    """Hand a host the trust bundle and a token; the token's file is the gate its agent waits for."""
-    root = job.root(host.name)
-    roots = "".join((await operator.ca_roots())["roots"])
-    mounts.write_file("/etc/mesh/roots.pem", HostFile(roots), root=root)
-    granted = await operator.create_token(
-        host.service, host.name, ttl_s=TOKEN_TTL_S, datacenter=host.datacenter, from_address=host.address
-    )
-    os.chown(f"{root}/etc/mesh", ports.UID_AGENT, ports.UID_AGENT)
-    mounts.write_file(TOKEN, HostFile(granted["token"] + "\n", uid=ports.UID_AGENT, mode=0o600), root=root)
-
-
-async def _watch_gates(job: Job, operator: MeshClient, hosts: Iterable[HostSpec], deadline: float) -> None:
-    """Wait until every gate of every host is green, and say what is waited for."""
-    board = GateBoard(gates_of(hosts))
-    while not board.is_green:
-        for gate in board.update(await operator.instances(), await operator.proxies()):
-            job.progress(gate)
-        if time.monotonic() > deadline:
-            raise LabError(f"waiting for {board.slowest()}", exit_code=124)
-        if not board.is_green:
-            job.progress(f"waiting for {board.slowest()}", is_done=False)
-            await asyncio.sleep(POLL_S)
 
 
 JOBS: dict[str, Callable[[Job, dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]] = {

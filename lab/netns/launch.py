@@ -20,12 +20,12 @@ from lab.driver import LabError
 from lab.netns import control
 from lab.netns.forward import OPERATOR_SOCKET
 from lab.netns.plan import Plan
-from lab.topology import HostSpec, Topology
+from lab.services import is_foreign, service_files
+from lab.topology import Topology
 
 NAMESPACE_FLAGS = ("--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL")
 USER_FLAGS = ("--user", "--map-root-user", "--map-auto")
 KILL_WAIT_S = 10.0
-MAX_SERVICE_BYTES = 1024 * 1024
 # Labs that this very process started: their outermost process is our child, and a parent has to collect its dead.
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -120,23 +120,6 @@ def start(folder: Folder, topology: Topology, checkout: Path, *, fixed_ports: bo
     state = {"pid": process.pid, "start_time": _start_time(process.pid), "urls": urls}
     folder.state.write_text(json.dumps(state))
     return Started(lifeline_write)
-
-
-def is_foreign(host: HostSpec) -> bool:
-    """Say whether a host's service lives outside the checkout."""
-    return host.service_dir.startswith("/")
-
-
-def service_files(folder: Path) -> dict[str, str]:
-    """Return the files of a service's folder: its Python and its config, by name.
-
-    Raises:
-        LabError: the folder holds more than a service's own files would.
-    """
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".py", ".hcl") and path.is_file())
-    if sum(path.stat().st_size for path in paths) > MAX_SERVICE_BYTES:
-        raise LabError(f"{folder} holds more than {MAX_SERVICE_BYTES // 1024} KiB of Python and HCL; is it a service?")
-    return {path.name: path.read_text() for path in paths}
 
 
 def _unshare() -> list[str]:

@@ -1,0 +1,52 @@
+"""Which driver makes the hosts, and what is said about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import choice
+from lab.driver import LabError
+
+
+@pytest.mark.parametrize(
+    ("said", "remembered", "platform", "name", "why"),
+    [
+        pytest.param("", "", "linux", "netns", "this is Linux", id="Linux has namespaces"),
+        pytest.param("", "", "darwin", "compose", "this is darwin", id="elsewhere Docker makes the hosts"),
+        pytest.param("vagrant", "", "linux", "vagrant", "LAB=vagrant says so", id="LAB= decides"),
+        pytest.param("netns", "compose", "linux", "netns", "LAB=netns says so", id="LAB= decides over a running lab"),
+        pytest.param("", "compose", "linux", "compose", "was started with it", id="a running lab is found again"),
+    ],
+)
+def test_choose(said: str, remembered: str, platform: str, name: str, why: str) -> None:
+    taken = choice.choose(said, remembered, platform)
+    assert taken.name == name
+    assert why in taken.why
+
+
+def test_an_unknown_driver_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(LabError, match=r"LAB=podman: there is no such driver.*netns, compose, vagrant") as refused:
+        choice.choose("podman", "", "linux")
+    assert refused.value.exit_code == 2
+
+
+def test_a_lab_remembers_its_driver_until_it_is_down(tmp_path: Path) -> None:
+    assert choice.remembered("default", tmp_path / ".lab") == ""
+    choice.remember("default", "compose", tmp_path / ".lab")
+    assert choice.remembered("default", tmp_path / ".lab") == "compose"
+    assert choice.remembered("other", tmp_path / ".lab") == ""
+    choice.forget("default", tmp_path / ".lab")
+    choice.forget("default", tmp_path / ".lab")
+    assert choice.remembered("default", tmp_path / ".lab") == ""
+
+
+def test_a_note_that_is_no_driver_is_no_choice(tmp_path: Path) -> None:
+    (tmp_path / "default.driver").write_text("toaster")
+    assert choice.remembered("default", tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", list(choice.DRIVERS))
+def test_every_driver_has_a_maker(name: str) -> None:
+    assert name in choice._MADE_BY
