@@ -104,16 +104,32 @@ class SigningCa:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Everything that signs in one trust domain; intermediates by datacenter."""
+    """Everything that signs in one trust domain; intermediates by datacenter.
+
+    `also_trusted` are roots that do not sign and are believed all the same: a successor before it signs, a predecessor
+    until the last leaf below it is gone.
+    """
 
     trust_domain: str
     root: SigningCa
     intermediates: Mapping[str, SigningCa]
+    also_trusted: tuple[x509.Certificate, ...] = ()
 
     @property
     def bundle(self) -> TrustBundle:
-        """Return what the members of the trust domain have to know: the root."""
-        return TrustBundle(self.trust_domain, (self.root.certificate,))
+        """Return what the members of the trust domain have to know: every root that is believed, oldest first."""
+        roots = sorted((self.root.certificate, *self.also_trusted), key=lambda root: root.not_valid_before_utc)
+        return TrustBundle(self.trust_domain, tuple(roots))
+
+    @property
+    def not_before(self) -> datetime:
+        """Return when its root begins to be valid."""
+        return self.root.not_before
+
+    @property
+    def not_after(self) -> datetime:
+        """Return when its root expires, and with it everything below."""
+        return self.root.not_after
 
     def intermediate(self, datacenter: str) -> SigningCa:
         """Return the intermediate that signs for hosts of a datacenter.

@@ -9,7 +9,7 @@ signs no more, trusted until the last leaf it signed has expired).
                                                   └──────────retire───── ACTIVE_AND_OLD
 
 `step` obeys the table and nothing else; `due` says which step the clock asks for. The machine is made for a root, which
-everybody has to trust before it signs; the control plane does not run it yet. An intermediate needs no second slot: it
+everybody has to trust before it signs; mesh/controlplane/rotation.py runs it. An intermediate needs no second slot: it
 travels with the leaves that it signed, and is simply replaced (`renew_due` in mesh/controlplane/authorities.py).
 """
 
@@ -18,9 +18,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Generic, Protocol, TypeVar
 
 from mesh.base.errors import LocalProtocolError
-from mesh.ca.authority import SigningCa
+
+
+class Lived(Protocol):
+    """What may be in a slot: a root, alone or with all that hangs on it."""
+
+    @property
+    def not_before(self) -> datetime:
+        """Return when it begins to be valid."""
+        ...
+
+    @property
+    def not_after(self) -> datetime:
+        """Return when it expires."""
+        ...
+
+
+T = TypeVar("T", bound=Lived)
 
 
 class Stage(Enum):
@@ -57,16 +74,16 @@ ACTIVATE_FRACTION = 5 / 6  # leaves a third of the life for the news to travel (
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(Generic[T]):
     """The two slots of an authority. `last_leaf_not_after` is when the old one's last leaf expires."""
 
     stage: Stage = Stage.EMPTY
-    current: SigningCa | None = None
-    next: SigningCa | None = None
+    current: T | None = None
+    next: T | None = None
     last_leaf_not_after: datetime | None = None
 
     @property
-    def signer(self) -> SigningCa:
+    def signer(self) -> T:
         """Return the active authority, the only one that signs.
 
         Raises:
@@ -77,12 +94,12 @@ class Slots:
         return self.current
 
     @property
-    def trusted(self) -> tuple[SigningCa, ...]:
+    def trusted(self) -> tuple[T, ...]:
         """Return all that peers have to trust now: active, prepared and old."""
         return tuple(ca for ca in (self.current, self.next) if ca is not None)
 
 
-def step(slots: Slots, event: Event, *, now: datetime, leaf_ttl: timedelta, made: SigningCa | None = None) -> Slots:
+def step(slots: Slots[T], event: Event, *, now: datetime, leaf_ttl: timedelta, made: T | None = None) -> Slots[T]:
     """Return the slots after an event.
 
     Args:
@@ -108,7 +125,7 @@ def step(slots: Slots, event: Event, *, now: datetime, leaf_ttl: timedelta, made
     return Slots(stage, slots.current, None)
 
 
-def due(slots: Slots, now: datetime) -> Event | None:
+def due(slots: Slots[T], now: datetime) -> Event | None:
     """Return the step that the clock asks for, or None.
 
     A prepared first authority is activated at once; a successor is prepared at half of the active one's life,
@@ -126,5 +143,5 @@ def due(slots: Slots, now: datetime) -> Event | None:
     return Event.RETIRE if slots.last_leaf_not_after is None or now > slots.last_leaf_not_after else None
 
 
-def _at(ca: SigningCa, fraction: float) -> datetime:
+def _at(ca: Lived, fraction: float) -> datetime:
     return ca.not_before + (ca.not_after - ca.not_before) * fraction

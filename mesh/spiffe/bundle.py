@@ -11,6 +11,7 @@ import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from cryptography import x509
@@ -100,6 +101,11 @@ class TrustBundle:
     def to_der(self) -> bytes:
         """Write the roots as one run of DER, as the Workload API wants them."""
         return b"".join(self.to_ders())
+
+    @property
+    def digest(self) -> str:
+        """Return what says in 64 characters which roots these are, in whatever order: to acknowledge a bundle by."""
+        return sha256(b"".join(sorted(sha256(der).digest() for der in self.to_ders()))).hexdigest()
 
     def to_jwks(self, *, sequence: int = 0, refresh_hint_s: int = 300) -> str:
         """Write the SPIFFE bundle document, as JSON text."""
