@@ -6,7 +6,10 @@ UNIT ?=
 LINES ?= 50
 WORKERS ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
-export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/default/mesh.sock
+export LAB ?=
+export LAB_NAME ?= default
+ELSEWHERE := $(filter compose vagrant,$(LAB))
+export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
 .PHONY: help up down status logs shell demo check lint fmt lock test test-unit test-e2e bootstrap bootstrap-test
@@ -31,12 +34,13 @@ shell: bootstrap ## a shell on a host, as its application: make shell HOST=payme
 	@$(BIN)/lab shell $(HOST)
 
 # -- Test
-test: bootstrap-test ## every test
-	@$(BIN)/pytest -n $(WORKERS) --dist loadscope tests
+# Docker and VMs carry one lab at a time: there the end-to-end tests come one after the other.
+test: bootstrap-test ## every test; with LAB=compose or vagrant the end-to-end tests on that
+	@$(if $(ELSEWHERE),$(BIN)/pytest tests/e2e,$(BIN)/pytest -n $(WORKERS) --dist loadscope tests)
 test-unit: bootstrap-test ## the tests without a lab
 	@$(BIN)/pytest -n $(WORKERS) tests/unit tests/conformance
 test-e2e: bootstrap-test ## the tests on real hosts
-	@$(BIN)/pytest -n $(WORKERS) --dist loadscope tests/e2e
+	@$(BIN)/pytest $(if $(ELSEWHERE),,-n $(WORKERS) --dist loadscope) tests/e2e
 lint: bootstrap ## style, types, and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -88,6 +88,19 @@ class Topology:
         if host.name in self.hosts:
             raise ConfigError(f"adding a host: {host.name!r} exists already", right="another name")
         return replace(self, hosts={**self.hosts, host.name: host})
+
+    def only(self, names: Collection[str]) -> Topology:
+        """Return the part of this topology with the given hosts.
+
+        Raises:
+            ConfigError: a name is unknown, or the control plane is not among them.
+        """
+        for name in names:
+            if name not in self.hosts:
+                raise ConfigError(f"choosing hosts: there is no {name!r}", right=", ".join(self.hosts))
+        if self.control_plane.name not in names:
+            raise ConfigError(f"choosing hosts: {self.control_plane.name} is not among them", right="add it")
+        return replace(self, hosts={name: host for name, host in self.hosts.items() if name in names})
 
     def free_address(self, datacenter: str) -> str:
         """Return an address of the datacenter that no host has, from .100 upwards."""

@@ -88,10 +88,11 @@ def _form(function: Any) -> Any:
 @cli.command()
 @click.option("--topology", "topology_file", type=click.Path(path_type=Path), default=None, help="a topology file")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a setting: --set leaf_ttl=10s")
+@click.option("--hosts", envvar="LAB_HOSTS", default="", help="only these, with commas [env: LAB_HOSTS]")
 @click.option("--timeout", default="", help="how long to wait for the slowest gate [default: 60s; VMs get longer]")
 @_form
 @click.pass_obj
-def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], timeout: str) -> None:
+def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], hosts: str, timeout: str) -> None:
     """Start the lab; returns when every gate is green. A second time it only says so."""
     from lab import check as preflight
     from lab.topology import load
@@ -99,9 +100,11 @@ def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], 
     taken = context.choice
     driver = choice.driver(taken.name, context.lab)
     topology = load(topology_file or checkout() / "lab" / "topology.yaml", dict(_setting(item) for item in settings))
+    if hosts:
+        topology = topology.only(hosts.split(","))
     choice.require_free(context.lab, taken)
     if driver.is_up():
-        if (topology_file or settings) and not driver.is_made_of(topology):
+        if (topology_file or settings or hosts) and not driver.is_made_of(topology):
             end = f"lab --lab {context.lab} down"
             raise LabError(f"the lab {context.lab!r} is up, made otherwise; end it first: {end}", exit_code=EXIT_USAGE)
         output.say(f"the lab {context.lab!r} is up already")

@@ -1,4 +1,9 @@
-"""Labs for tests. A module gets one of its own; `LAB_SETTINGS` and `LAB_HOSTS` in the module shape it."""
+"""Labs for tests. A module gets one of its own; `LAB_SETTINGS` and `LAB_HOSTS` in the module shape it.
+
+On namespaces every module has a lab to itself, and several run side by side. Docker and VMs carry one lab at a time,
+which is expensive: there the modules come one after the other to the lab that LAB_NAME names, and each finds a mesh
+that has just started. A lab that was up before the tests is up, and fresh, after them.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +14,90 @@ from pathlib import Path
 import pytest
 
 from lab.driver import checkout
-from tests.e2e.kit import Lab, topology_with
+from tests.e2e.kit import LAB, Lab, topology_of, topology_with
+
+HERE = Path(__file__).parent
+LEFT_OUT = pytest.StashKey[dict[str, str]]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything below this folder as e2e."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Note what this run leaves out."""
+    config.stash[LEFT_OUT] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark everything below this folder as e2e, and leave out what makes no sense on this run's driver."""
+    left_out = []
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
+        if HERE not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.e2e)
+        if reason := _why_not(item):
+            left_out.append(item)
+            config.stash[LEFT_OUT][item.nodeid] = reason
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _why_not(item: pytest.Item) -> str:
+    for mark in item.iter_markers("only_on"):
+        drivers, why = mark.args
+        if LAB not in drivers:
+            return f"only on {' and '.join(drivers)}: {why}"
+    return ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left out, and why."""
+    by_reason: dict[str, list[str]] = {}
+    for nodeid, reason in config.stash[LEFT_OUT].items():
+        by_reason.setdefault(reason, []).append(nodeid)
+    if by_reason:
+        terminalreporter.section(f"not run on {LAB}")
+    for reason, nodeids in by_reason.items():
+        modules = sorted({nodeid.partition("::")[0] for nodeid in nodeids})
+        terminalreporter.write_line(f"{len(nodeids)} of {', '.join(modules)}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def the_lab() -> Iterator[Lab]:
+    """The one lab of a driver that carries one at a time."""
+    only = Lab(os.environ.get("LAB_NAME") or "default")
+    was_up = only.driver.is_up()
+    only.is_fresh = was_up and only.driver.is_made_of(topology_of())
+    yield only
+    if was_up and not only.is_fresh:
+        only.renew()
+    elif not was_up:
+        only.driver.down()
 
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A running lab, taken down at the end of the module whatever happened."""
+    """A running lab whose mesh has just started, with the settings that the module wants."""
+    settings = getattr(request.module, "LAB_SETTINGS", None)
+    probe = Lab("probe")
+    if probe.driver.is_alone:
+        yield _visit(request.getfixturevalue("the_lab"), settings)
+        return
     promise = Path(str(request.module.__file__)).stem.removeprefix("test_").replace("_", "-")
-    name = f"test-{promise}-{os.getpid()}"
-    running = Lab(name)
+    own = Lab(f"test-{promise}-{os.getpid()}")
     hosts = getattr(request.module, "LAB_HOSTS", None)
     topology = topology_with(tmp_path_factory.mktemp("topology"), hosts) if hosts else None
     try:
-        running.up(getattr(request.module, "LAB_SETTINGS", None), topology)
-        yield running
+        own.up(settings, topology)
+        yield own
     finally:
-        running.driver.down()
-        (checkout() / ".lab" / f"{name}.lock").unlink(missing_ok=True)
+        own.driver.down()
+        (checkout() / ".lab" / f"{own.driver.lab_name}.lock").unlink(missing_ok=True)
+
+
+def _visit(only: Lab, settings: dict[str, str] | None) -> Lab:
+    """Have the one lab with a mesh that has just started."""
+    if not only.driver.is_up():
+        only.up(settings)
+    elif settings or not only.is_fresh:
+        only.renew(settings)
+    only.is_fresh = False
+    return only

@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 
+from lab import choice
 from lab.add import spec_of
-from lab.driver import Completed, LabError, checkout
-from lab.netns.driver import NetnsDriver
-from lab.topology import load
+from lab.driver import Completed, Driver, LabError, checkout
+from lab.topology import Topology, load
 
 POLL_S = 0.03
+LAB = os.environ.get("LAB") or "netns"  # which driver makes the hosts of this run
 CARD = "4000-0012-3456-7899"
 
 # Runs on a host with nothing but Python's standard library: one request, the answer as JSON on stdout.
@@ -64,7 +66,7 @@ class LabBackend(BaseBackend):
 
     NAME = "lab"
 
-    def __init__(self, driver: Any, host: str, user: str) -> None:
+    def __init__(self, driver: Driver, host: str, user: str) -> None:
         super().__init__(host)
         self.driver, self.host_name, self.user = driver, host, user
 
@@ -78,14 +80,30 @@ class LabBackend(BaseBackend):
 class Lab:
     """One running lab, as a test sees it."""
 
-    def __init__(self, name: str) -> None:
-        self.driver = NetnsDriver(name)
+    def __init__(self, name: str, driver: str = "") -> None:
+        self.driver = choice.driver(driver or LAB, name)
+        self.is_fresh = False  # nothing has used it since its mesh started
 
     def up(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
         """Start it; a failure says what was waited for."""
-        chosen = topology or checkout() / "lab" / "topology.yaml"
-        for _ in self.driver.up(load(chosen, settings or {}), timeout_s=90):
+        for _ in self.driver.up(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5):
             pass
+
+    def renew(self, settings: Mapping[str, str] | None = None) -> None:
+        """Let the mesh of a running lab start anew."""
+        for _ in self.driver.renew(topology_of(settings), timeout_s=self.driver.patience_s * 1.5):
+            pass
+
+    @property
+    def folder(self) -> Path:
+        """Return where the lab keeps its few files."""
+        return checkout() / ".lab" / self.driver.lab_name
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which `lab` and `mesh` find this lab."""
+        named = {"LAB_NAME": self.driver.lab_name, "LAB": self.driver.name}
+        return {**os.environ, **named, "MESH_ADDRESS": self.driver.operator_address()}
 
     # ------------------------------------------------------------------------------------------ hosts
 
@@ -119,7 +137,8 @@ class Lab:
 
     def add(self, host: str, folder: Path, datacenter: str = "east") -> None:
         """Add a host with the service in `folder` (app.py, service.hcl, intentions.hcl), and wait until it is in."""
-        for _ in self.driver.add_host(spec_of(self.driver.status(), host, folder, datacenter)):
+        spec = spec_of(self.driver.status(), host, folder, datacenter)
+        for _ in self.driver.add_host(spec, timeout_s=self.driver.patience_s):
             pass
 
     @contextlib.contextmanager
@@ -180,9 +199,15 @@ class Lab:
     def mesh(self, *argv: str, stdin: str = "") -> Completed:
         """Run the `mesh` command against this lab's control plane, as its operator."""
         command = [str(Path(sys.prefix) / "bin" / "mesh"), *argv]
-        env = {**os.environ, "MESH_ADDRESS": self.driver.operator_address()}
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=30, check=False, env=env, cwd=checkout()
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=self.environment,
+            cwd=checkout(),
         )
         return Completed(done.returncode, done.stdout, done.stderr)
 
@@ -227,6 +252,18 @@ def intentions(destination: str, *rows: tuple[str, str]) -> str:
     """Return a service-intentions entry with plain rows."""
     sources = "".join(f'  {{ Name = "{source}", Action = "{action}" }},\n' for source, action in rows)
     return f'Kind = "service-intentions"\nName = "{destination}"\nSources = [\n{sources}]\n'
+
+
+def topology_of(settings: Mapping[str, str] | None = None, path: Path | None = None) -> Topology:
+    """Return the topology that a test wants; LAB_HOSTS may have chosen a part of the lab's own."""
+    topology = load(path or checkout() / "lab" / "topology.yaml", settings or {})
+    part = os.environ.get("LAB_HOSTS", "")
+    return topology.only(part.split(",")) if part and path is None else topology
+
+
+def only_on(*drivers: str, why: str) -> pytest.MarkDecorator:
+    """Mark tests that make sense on the named drivers alone; a run on another says which it left out, and why."""
+    return pytest.mark.only_on(drivers, why)
 
 
 def topology_with(tmp_path: Path, hosts: Sequence[str]) -> Path:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from lab.driver import checkout
-from tests.e2e.kit import topology_with
+from tests.e2e.kit import only_on, topology_with
 
+pytestmark = only_on("netns", why="a copied checkout starts a second lab beside the first")
 PARTS = ("lab", "mesh", "demo-services")
 LAB = "from lab.cli.main import main; main()"
 MESH = "import sys; from mesh.cli.main import main; sys.exit(main())"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.driver import checkout
 from lab.netns import control
-from tests.e2e.kit import Lab, eventually
+from tests.e2e.kit import Lab, eventually, only_on
 
 BIN = Path(sys.prefix) / "bin"
 NO_OP_S = 3.0
@@ -21,9 +21,10 @@ NO_OP_S = 3.0
 
 def command(lab: Lab, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run `lab` as a user would, against this module's lab."""
-    env = {**os.environ, "LAB_NAME": lab.driver.lab_name}
     argv = (str(BIN / "lab"), *argv)
-    return subprocess.run(argv, env=env, cwd=checkout(), input=stdin, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        argv, env=lab.environment, cwd=checkout(), input=stdin, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_01_a_second_up_changes_nothing_and_is_quick(lab: Lab) -> None:
@@ -180,9 +181,10 @@ def test_11_names_are_answered_by_a_restarted_agent_without_a_control_plane(lab:
     )
 
 
+@only_on("netns", why="it is about the lab's own init, which only namespaces need")
 def test_12_nobody_who_asks_wrongly_holds_the_lab_up_or_ends_it(lab: Lab) -> None:
     """The lab's init is one thread and PID 1: silence, half a line and nonsense each cost it nothing."""
-    control_socket = lab.driver.folder.control
+    control_socket = lab.folder / "lab.sock"
     quiet, halfway = (control.connect(control_socket, 5.0) for _ in range(2))
     with quiet, halfway:
         halfway.sendall(b'{"op": ')
@@ -205,6 +207,7 @@ def test_13_a_broken_agent_that_is_healed_joins_again(lab: Lab) -> None:
     eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", within_s=20, what="the agent to be ready")
 
 
+@only_on("netns", why="a host's first process is killed by its id on this machine")
 def test_14_a_host_that_died_is_told_as_dead(lab: Lab) -> None:
     """Whatever is asked of it is refused by name; the others never notice."""
     pid = lab.driver.command_for("stranger-1", ["true"])[2]
@@ -225,6 +228,7 @@ def test_14_a_host_that_died_is_told_as_dead(lab: Lab) -> None:
     assert lab.order().status == 201
 
 
+@only_on("netns", why="elsewhere a machine carries one lab at a time")
 def test_15_two_labs_stand_side_by_side(lab: Lab, tmp_path: Path) -> None:
     from tests.e2e.kit import topology_with
 

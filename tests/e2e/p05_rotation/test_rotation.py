@@ -127,7 +127,7 @@ def test_03_no_private_key_is_in_any_file_environment_or_command_line(lab: Lab, 
 
 
 def test_04_no_private_key_is_in_a_log_or_on_an_admin_page(lab: Lab, needles: list[str]) -> None:
-    shown: list[str] = [path.read_text() for path in lab.driver.folder.path.iterdir() if path.is_file()]
+    shown: list[str] = [path.read_text() for path in lab.folder.iterdir() if path.is_file()]
     for host in lab.driver.status()["hosts"]:
         shown += [lab.driver.logs(host["name"], unit["name"], lines=100_000) for unit in host["units"]]
     for host in BOTH:

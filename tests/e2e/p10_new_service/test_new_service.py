@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +34,7 @@ TICKETS = "http://makeline-service:8080/tickets"
 
 
 def lab_command(lab: Lab, *argv: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "LAB_NAME": lab.driver.lab_name}
+    env = lab.environment
     command = [str(Path(sys.prefix) / "bin" / "lab"), *argv]
     return subprocess.run(command, env=env, cwd=checkout(), capture_output=True, text=True, timeout=90)
 

@@ -22,7 +22,6 @@ from typing import Any
 
 import pytest
 
-from lab.add import spec_of
 from tests.conformance.http import requests, responses
 from tests.e2e.kit import Lab, eventually, intentions
 
@@ -91,8 +90,7 @@ def service_folder(parent: Path) -> Path:
 def recording(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The host that records, part of the mesh and reachable."""
     folder = service_folder(tmp_path_factory.mktemp("service"))
-    for _ in lab.driver.add_host(spec_of(lab.driver.status(), "recording-1", folder, "east")):
-        pass
+    lab.add("recording-1", folder)
     eventually(
         lambda: lab.http("order-1", "GET", "http://recording-service:8080/first").status == 200,
         within_s=3,

@@ -14,8 +14,9 @@ import pytest
 
 from lab.driver import checkout
 from lab.netns.driver import NetnsDriver
-from tests.e2e.kit import eventually
+from tests.e2e.kit import eventually, only_on
 
+pytestmark = only_on("netns", why="it kills processes of namespaces; Docker and VMs have a teardown test of their own")
 MOMENTS = 10
 SLOWEST_UP_S = 90.0
 NAME = f"test-teardown-{os.getpid()}"

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.kit import only_on
 from tests.e2e.redirect.hosts import FAR, FAR6, HERE, HERE6, Host, serving, two_hosts
 
-pytestmark = pytest.mark.e2e
+pytestmark = only_on("netns", why="the rules alone, on two bare namespaces; no lab is asked")
 
 ROOT, AGENT, SIDECAR, APP, OTHER = 0, 1336, 1337, 1338, 1001
 FLAGS = ("--host-address", HERE, "--control-plane", FAR, "--app-port", "8080")
