@@ -1,0 +1,6 @@
+"""Hosts as containers of Docker Compose, and the images they are made of.
+
+In: a topology, a Docker Engine. Out: a Driver like the one of namespaces. `engine` finds the engine, `recipes` decides
+purely which images a checkout needs, `wheels` fetches Python packages for them, `images` builds what is missing,
+`bundle` packs and unpacks all of it for a machine without a network. Only `lab` imports it.
+"""
