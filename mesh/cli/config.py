@@ -25,22 +25,31 @@ def config() -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @api_options
 def write(files: tuple[str, ...], address: str, token_file: Path | None, output: str) -> None:
-    """Put every entry of each FILE in force (`-` is stdin). A file is taken whole or not at all."""
+    """Put every entry of each FILE in force (`-` is stdin). A file is taken whole or not at all.
+
+    Says of each entry whether that changed anything.
+    """
     from mesh.api.shapes import config_error
 
     written: list[Any] = []
     for name in files:
         told = call(address, token_file, _writing(read_text(name), "<stdin>" if name == "-" else name))
-        written += told["written"]
+        written += [{**one, "changed": one["index"] > told["index_before"]} for one in told["written"]]
         for warning in told["warnings"]:
             say(f"warning: {config_error(warning).explain()}")
-    show(written, ["kind", "name", "index"], output, wrapped="written")
+    show(written, ["kind", "name", "index", "changed"], output, wrapped="written")
     if output == "table":
         say(f"{len(written)} written")
 
 
 def _writing(text: str, label: str) -> Callable[[Any], Awaitable[dict[str, Any]]]:
-    return lambda mesh: mesh.write_config_told(text, filename=label)
+    """Write, and note the index of before: an entry that is in force as it is keeps the index that it has."""
+
+    async def ask(mesh: Any) -> dict[str, Any]:
+        before = (await mesh.status())["index"]
+        return {**await mesh.write_config_told(text, filename=label), "index_before": before}
+
+    return ask
 
 
 @config.command("read")
