@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,6 +13,7 @@ from mesh.base import ports
 from mesh.base.errors import ConfigError, Position
 
 _PORT = Field(ge=1, le=65535)
+MAX_RESOLVERS = 3  # as in resolv.conf(5)
 
 
 class _Strict(BaseModel):
@@ -46,6 +48,12 @@ class ListenAddress(_Strict):
     port: int = _PORT
 
 
+class Dns(ListenAddress):
+    """Where names are answered, and which resolvers are asked for those that are not of the mesh."""
+
+    forward_to: tuple[IPv4Address, ...] = Field(default=(), max_length=MAX_RESOLVERS)
+
+
 class ProbeTarget(_Strict):
     """What `mesh probe` dials, and as which user."""
 
@@ -70,12 +78,14 @@ class AgentSettings(_Strict):
     bootstrap_file: Path = Path("/run/mesh/bootstrap.json")
     released_file: Path = Path("/run/mesh/released")
     state_dir: Path = Path("/var/lib/mesh")
-    dns: ListenAddress = ListenAddress(address=IPv4Address("127.0.0.1"), port=ports.AGENT_DNS)
+    dns: Dns = Dns(address=IPv4Address("127.0.0.1"), port=ports.AGENT_DNS)
     http: ListenAddress = ListenAddress(address=IPv4Address("0.0.0.0"), port=ports.AGENT_HTTP)  # noqa: S104 health is read from outside
     sidecar_admin: ListenAddress = ListenAddress(address=IPv4Address("127.0.0.1"), port=ports.SIDECAR_ADMIN)
     probe: ProbeTarget = ProbeTarget()
     resolver_address: IPv4Address = IPv4Address("127.0.0.1")
-    excluded_inbound_ports: tuple[int, ...] = ()
+    excluded_inbound_ports: tuple[Annotated[int, _PORT], ...] = ()
+    operator_networks: tuple[IPv4Network, ...] = ()
+    management_interfaces: tuple[str, ...] = ()
     socket_group: int = ports.GID_WORKLOAD
     leave_on_stop: bool = False  # deregister on SIGTERM: for a host that goes, not for one that restarts
 

@@ -1,11 +1,10 @@
-"""`mesh redirect`: the thin shell round mesh.redirect. It runs iptables-save and -restore and decides nothing."""
+"""`mesh redirect`: the thin shell round mesh.redirect. It runs iptables-save, -restore and ip, and decides nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,17 @@ import click
 from mesh.agent.service import read_service
 from mesh.agent.settings import read_settings
 from mesh.base import ports
-from mesh.base.errors import MeshError
+from mesh.cli.routes import ensure_route, has_route, planned_route, remove_routes
+from mesh.cli.tools import ToolError, run
 from mesh.redirect.model import Family, RedirectPlan, Rule
 from mesh.redirect.plan import all_rules, rules_of
 from mesh.redirect.reconcile import reconcile, remove
-from mesh.redirect.render import render, render_listing, render_markdown
+from mesh.redirect.render import render, render_listing, render_markdown, render_route
+from mesh.redirect.route import VirtualRoute, missing
 from mesh.redirect.saved import Saved, parse_saved
 from mesh.redirect.verify import Finding, verify
 
-TIMEOUT_S = 30.0
 _COMMENT_TRIAL = '*filter\n-A OUTPUT -m comment --comment "meshyard trial" -j RETURN\nCOMMIT\n'
-
-
-class ToolError(MeshError):
-    """iptables itself failed; the host is left closed or as it was."""
 
 
 def _plan_options(command: click.decorators.FC) -> click.decorators.FC:
@@ -39,6 +35,9 @@ def _plan_options(command: click.decorators.FC) -> click.decorators.FC:
             click.option("--app-port", type=int, multiple=True, help="Port the application listens on."),
             click.option("--exclude-inbound", type=int, multiple=True, help="Port reached without the sidecar."),
             click.option("--resolver", help="The name server in /etc/resolv.conf."),
+            click.option("--forward-to", multiple=True, help="Resolver that the agent alone asks for foreign names."),
+            click.option("--operator-network", multiple=True, help="Network that root and system services may dial."),
+            click.option("--management-interface", multiple=True, help="Interface by which they may leave."),
         )
     ):
         command = option(command)
@@ -62,14 +61,15 @@ def redirect() -> None:
 def render_command(output: str, family: str | None, comments: bool, **flags: Any) -> None:
     """Print the rules with their reasons, or as text for iptables-restore."""
     plan = _plan(**flags)
+    route = VirtualRoute("INTERFACE", plan.host_address)  # the one that has the address: rules are rendered anywhere
     if family:
         click.echo(render(rules_of(plan, Family(family)), with_comments=comments), nl=False)
     elif output == "json":
-        click.echo(json.dumps([dataclasses.asdict(rule) for rule in all_rules(plan)], indent=2))
+        click.echo(json.dumps([*map(dataclasses.asdict, all_rules(plan)), dataclasses.asdict(route)], indent=2))
     elif output == "markdown":
         click.echo(render_markdown(all_rules(plan)), nl=False)
     else:
-        click.echo(render_listing(all_rules(plan)), nl=False)
+        click.echo(render_listing(all_rules(plan)) + render_route(route), nl=False)
 
 
 @redirect.command("apply")
@@ -89,6 +89,8 @@ def apply_command(output: str, dry_run: bool, **flags: Any) -> None:
         if text and _restore(family, text, dry_run=dry_run):
             changed.append(family.value)
             _require_in_force(family, rules)
+    if ensure_route(plan, dry_run=dry_run):
+        changed.append("route")
     _tell(output, changed, dry_run=dry_run, nothing="every rule is in force already", done="rules are in force")
 
 
@@ -99,6 +101,8 @@ def verify_command(output: str, **flags: Any) -> None:
     """Compare this host with its rules; exit 1 when they differ."""
     plan = _plan(**flags)
     found = [(family, finding) for family in _families() for finding in verify(rules_of(plan, family), _save(family))]
+    if not has_route():
+        found.append((Family.V4, missing(planned_route(plan))))
     if output == "json":
         click.echo(json.dumps([{"family": family, **dataclasses.asdict(finding)} for family, finding in found]))
     for family, finding in found if output == "table" else ():
@@ -118,6 +122,8 @@ def remove_command(output: str, dry_run: bool) -> None:
         text = remove(_save(family))
         if text and _restore(family, text, dry_run=dry_run):
             changed.append(family.value)
+    if remove_routes(dry_run=dry_run):
+        changed.append("route")
     _tell(output, changed, dry_run=dry_run, nothing="no rule of ours is here", done="rules are removed")
 
 
@@ -129,6 +135,9 @@ def _plan(
     app_port: tuple[int, ...],
     exclude_inbound: tuple[int, ...],
     resolver: str | None,
+    forward_to: tuple[str, ...],
+    operator_network: tuple[str, ...],
+    management_interface: tuple[str, ...],
 ) -> RedirectPlan:
     """Make the plan from agent.json, the service's definition and flags; flags win."""
     excluded: tuple[int, ...] = (ports.AGENT_HTTP,)
@@ -139,6 +148,9 @@ def _plan(
         app_port = app_port or (read_service(settings.service_file).port,)
         excluded = (settings.http.port, *settings.excluded_inbound_ports)
         resolver = resolver or str(settings.resolver_address)
+        forward_to = forward_to or tuple(map(str, settings.dns.forward_to))
+        operator_network = operator_network or tuple(map(str, settings.operator_networks))
+        management_interface = management_interface or settings.management_interfaces
     if host_address is None or control_plane is None:
         raise click.UsageError("give --config, or --host-address and --control-plane")
     return RedirectPlan(
@@ -147,6 +159,9 @@ def _plan(
         tuple(dict.fromkeys(app_port)),
         excluded_inbound_ports=tuple(dict.fromkeys(excluded + exclude_inbound)),
         resolver_address=resolver or "127.0.0.1",
+        forward_to=forward_to,
+        operator_networks=operator_network,
+        management_interfaces=management_interface,
     )
 
 
@@ -155,17 +170,8 @@ def _families() -> tuple[Family, ...]:
     return (Family.V4, Family.V6) if Path("/proc/net/if_inet6").exists() else (Family.V4,)
 
 
-def _run(program: str, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(  # noqa: S603 fixed programs, fixed arguments
-            [program, *arguments], input=text, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"running {program}: {error}") from error
-
-
 def _save(family: Family) -> Saved:
-    done = _run(f"{family.program_prefix}-save")
+    done = run(f"{family.program_prefix}-save")
     if done.returncode:
         raise ToolError(f"reading the rules in force: {done.stderr.strip()}")
     return parse_saved(done.stdout)
@@ -177,7 +183,7 @@ def _restore(family: Family, text: str, *, dry_run: bool) -> bool:
     if dry_run:
         click.echo(f"# {program} --noflush\n{text}", nl=False)
         return False
-    done = _run(program, "--noflush", text=text)
+    done = run(program, "--noflush", text=text)
     if done.returncode:
         raise ToolError(f"writing rules: {program} said {done.stderr.strip()!r}; nothing passes until this is mended")
     return True
@@ -186,7 +192,7 @@ def _restore(family: Family, text: str, *, dry_run: bool) -> bool:
 @functools.cache
 def _has_comments() -> bool:
     """Say whether the kernel has the comment match; both families have it or neither."""
-    return _run("iptables-restore", "--noflush", "--test", text=_COMMENT_TRIAL).returncode == 0
+    return run("iptables-restore", "--noflush", "--test", text=_COMMENT_TRIAL).returncode == 0
 
 
 def _require_in_force(family: Family, rules: tuple[Rule, ...]) -> None:

@@ -4,6 +4,6 @@ In: a `RedirectPlan` (users, ports, addresses) and what `iptables-save` printed.
 `iptables-restore`, a list of findings. The room is pure; `mesh.cli.redirect` runs the programs. The command line and
 the agent's tests import it, nothing below does.
 
-Read in this order: model (the values), nat, filter and answers (the rules), plan (all of them), render, saved, verify,
-reconcile.
+Read in this order: model (the values), nat, filter, answers and outside (the rules), plan (all of them), route (the one
+route they need), render, saved, verify, reconcile.
 """

@@ -41,6 +41,15 @@ def answer_rules(plan: RedirectPlan, chain: str, *, tcp_refusal: str, refusal: s
             _accepts(port, plan.application_uid, "application", tcp_refusal, "what was meant for it is nobody else's")
             for port in plan.application_ports
         ),
+        *(
+            _rule(
+                f"-p tcp -m tcp --sport {port} {SYN_ACK} -m owner --uid-owner {plan.application_uid}", tcp_refusal,
+                f"application-never-accepts-{port}",
+                f"Port {port} is reached without the sidecar. The application that took it while its owner was down "
+                "would be reached in plain text, with nobody having asked who calls.",
+            )
+            for port in plan.excluded_inbound_ports
+        ),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from mesh.redirect.answers import answer_rules
 from mesh.redirect.model import UID_ROOT, Family, RedirectPlan, Rule
+from mesh.redirect.outside import asked_resolvers, guarded_resolvers, operator_flows
 
 EGRESS = "MESHYARD_EGRESS"
 INGRESS = "MESHYARD_INGRESS"
@@ -89,10 +90,12 @@ def _egress(plan: RedirectPlan) -> tuple[Rule, ...]:
         ),
         *turned,
         *control_plane,
+        *asked_resolvers(plan, EGRESS),
         _rule(
             family, EGRESS, f"-p tcp -m owner --uid-owner {plan.sidecar_uid}", "RETURN", "sidecar-out",
             "The sidecar opens TCP connections to other sidecars. Its UDP is refused like everybody's.", "T4",
         ),
+        *operator_flows(plan, EGRESS),
         _rule(
             family, EGRESS, "-p tcp", RESET, "refuse-tcp",
             "TCP of anybody else is refused: another user's process must not get the service's identity by going "
@@ -118,6 +121,7 @@ def _loopback(plan: RedirectPlan) -> tuple[Rule, ...]:
     admin = f"-p tcp -m tcp --dport {plan.admin_port}"
     return (
         *listeners,
+        *guarded_resolvers(plan, LOOPBACK, PROHIBITED[Family.V4]),
         *(
             _rule(
                 Family.V4, LOOPBACK, f"{admin} -m owner --uid-owner {uid}", "RETURN", f"admin-{name}",

@@ -7,6 +7,7 @@ The order inside MESHYARD_OUTPUT is the art: T1 to T5 are Istio's rules #1 to #5
 from __future__ import annotations
 
 from mesh.redirect.model import Family, RedirectPlan, Rule
+from mesh.redirect.outside import unturned_questions
 
 INBOUND = "MESHYARD_INBOUND"
 OUTPUT = "MESHYARD_OUTPUT"
@@ -59,16 +60,17 @@ def _inbound(plan: RedirectPlan) -> tuple[Rule, ...]:
 
 def _dns(plan: RedirectPlan) -> tuple[Rule, ...]:
     """Before T1 to T5: the resolver is usually on loopback, and the rule for 127.0.0.1 would let it pass."""
-    return tuple(
+    turned = tuple(
         _nat(
             OUTPUT, f"-d {plan.resolver_address}/32 -p {protocol} -m {protocol} --dport 53",
             f"REDIRECT --to-ports {plan.dns_port}", f"dns-{protocol}",
             f"Names asked of {plan.resolver_address} over {protocol.upper()} are answered by the agent. It comes "
-            "before the loopback rules, which would let it pass. The agent asks no other server, so there is no second "
-            "flow to collide with in the connection tracker and no zone is needed.", "T8",
+            "before the loopback rules, which would let it pass. The agent's own questions come from ports that the "
+            "kernel gives to nobody, so that no two flows meet in the connection tracker and no zone is needed.", "T8",
         )
         for protocol in ("udp", "tcp")
     )  # fmt: skip
+    return (*unturned_questions(plan, OUTPUT), *turned)
 
 
 def _outbound(plan: RedirectPlan) -> tuple[Rule, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mesh.redirect.model import Rule
 from mesh.redirect.plan import chains_of, tables_of
+from mesh.redirect.route import VirtualRoute
 
 
 def render_table(rules: tuple[Rule, ...], table: str, *, with_comments: bool) -> list[str]:
@@ -56,6 +57,12 @@ def render_markdown(rules: tuple[Rule, ...]) -> str:
         name = f"{rule.name} ({rule.source})" if rule.source else rule.name
         lines.append(f"| {name} | `{rule.specification}` | {rule.reason} |")
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def render_route(route: VirtualRoute) -> str:
+    """Return the route for a person, in the shape of `render_listing`."""
+    command = " ".join(route.command)
+    return f"\n{route.family} routes\n  {command}\n      {route.name} [{route.source}]: {route.reason}\n"
 
 
 def comment_of(rule: Rule) -> str:

@@ -183,7 +183,8 @@ def _holds(option: str, value: str, packet: Packet, way: str) -> bool:
     if option in ("-s", "-d"):
         return ip_address(packet.source if option == "-s" else packet.destination) in ip_network(value)
     if option == "--uid-owner":
-        return packet.uid is not None and packet.uid == int(value)
+        first, _, last = value.partition("-")
+        return packet.uid is not None and int(first) <= packet.uid <= int(last or first)
     if option == "--tcp-flags":
         examined, wanted = (set(each.split(",")) for each in value.split(" "))
         return packet.flags & examined == wanted

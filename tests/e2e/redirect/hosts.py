@@ -20,8 +20,10 @@ PORTS = {1336: (15020, 15053), 1337: (15000, 15001, 15006), 1338: (8080,)}  # of
 SERVE = """
 import selectors, socket, struct, sys
 chosen = selectors.DefaultSelector()
-for port in map(int, sys.argv[1:]):
-    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+IPV4, IPV6 = (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")
+places = (IPV4, IPV6) if sys.argv[1] == "*" else ((socket.AF_INET, sys.argv[1]),)
+for port in map(int, sys.argv[2:]):
+    for family, address in places:
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             listener = socket.socket(family, kind)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -97,10 +99,12 @@ class Host:
             self.command(*words, uid=uid), capture_output=True, text=True, timeout=30, check=check, cwd="/"
         )
 
-    def mesh_redirect(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `mesh redirect ...` on the host."""
+    def mesh_redirect(
+        self, *arguments: str, check: bool = True, within: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `mesh redirect ...` on the host; `within` is put before it."""
         code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from mesh.cli.main import main; sys.exit(main())"
-        return self.run(sys.executable, "-c", code, "redirect", *arguments, check=check)
+        return self.run(*within, sys.executable, "-B", "-c", code, "redirect", *arguments, check=check)
 
     def dial(self, kind: str, address: str, port: int, *, uid: int, source: str = "") -> str:
         """Say what a process of `uid` gets: `port N` (`for A:P` if turned round), `refused`, `closed` or `silence`."""
@@ -108,8 +112,8 @@ class Host:
 
 
 @contextmanager
-def two_hosts(*, has_users: bool) -> Iterator[tuple[Host, Host]]:
-    """Make a mesh host and a stranger beside it, with a link, addresses of both families and a default route."""
+def two_hosts(*, has_users: bool, has_default_route: bool = True) -> Iterator[tuple[Host, Host]]:
+    """Make a mesh host and a stranger beside it, with a link, addresses of both families, and routes if so."""
     with ExitStack() as stack:
         first = stack.enter_context(_holder(_new_users() if has_users else ["unshare", "--net"], has_users=has_users))
         here = Host(first, has_users)
@@ -120,7 +124,8 @@ def two_hosts(*, has_users: bool) -> Iterator[tuple[Host, Host]]:
             host.run("ip", "address", "add", f"{address6}/64", "dev", "eth0", "nodad")
             for link in ("lo", "eth0"):
                 host.run("ip", "link", "set", link, "up")
-            host.run("ip", "route", "add", "default", "via", peer)
+            if has_default_route:
+                host.run("ip", "route", "add", "default", "via", peer)
         for uid, ports in PORTS.items():
             stack.enter_context(serving(here, *ports, uid=uid))
         stack.enter_context(serving(far, 8080, 53, 443, 8502, 8503))
@@ -147,9 +152,9 @@ def _holder(prefix: list[str], *, has_users: bool = False) -> Iterator[int]:
 
 
 @contextmanager
-def serving(host: Host, *ports: int, uid: int | None = None) -> Iterator[None]:
-    """Answer on some ports of a host, over both families, as its root or as `uid`, while the block runs."""
-    command = host.command(sys.executable, "-I", "-c", SERVE, *map(str, ports), uid=uid)
+def serving(host: Host, *ports: int, uid: int | None = None, address: str = "*") -> Iterator[None]:
+    """Answer on some ports of a host as its root or as `uid`, over both families or on one address, for the block."""
+    command = host.command(sys.executable, "-I", "-c", SERVE, address, *map(str, ports), uid=uid)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -28,6 +28,22 @@ GOOD: dict[str, Any] = {
         pytest.param({"agent_uid": 0}, "application run as", id="the agent as root"),
         pytest.param({"excluded_inbound_ports": (8080,)}, "port of the mesh itself", id="the application excluded"),
         pytest.param({"excluded_inbound_ports": (15000,)}, "port of the mesh itself", id="the admin port excluded"),
+        pytest.param({"excluded_inbound_ports": (65536,)}, "65536 is not a port", id="an excluded port too large"),
+        pytest.param({"forward_to": ("127.0.0.1",)}, "this host or the mesh", id="names forwarded to the agent itself"),
+        pytest.param({"forward_to": ("10.77.1.13",)}, "this host or the mesh", id="names forwarded to this host"),
+        pytest.param({"forward_to": ("240.0.0.1",)}, "this host or the mesh", id="names forwarded to a service"),
+        pytest.param({"forward_to": ("fd00::1",)}, "not an IPv4 address", id="an IPv6 resolver"),
+        pytest.param({"operator_networks": ("10.0.0.1/8",)}, "has host bits set", id="an address for a network"),
+        pytest.param({"operator_networks": ("0.0.0.0/0",)}, "holds virtual addresses", id="everything, the mesh too"),
+        pytest.param({"management_interfaces": ("eth+",)}, "no interface to manage", id="a pattern of interfaces"),
+        pytest.param({"management_interfaces": ("lo",)}, "no interface to manage", id="loopback as management"),
+        pytest.param({"management_interfaces": ("eth0 -j ACCEPT",)}, "no interface to manage", id="a rule in a name"),
+        pytest.param(
+            {"management_interfaces": ("eth0",), "application_uid": 999}, "user 999 of the mesh", id="a system user"
+        ),
+        pytest.param(
+            {"operator_networks": ("10.1.0.0/16",), "agent_uid": 100}, "user 100 of the mesh", id="the agent as one"
+        ),
     ],
 )
 def test_a_bad_plan_is_refused(change: dict[str, Any], says: str) -> None:

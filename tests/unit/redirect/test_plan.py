@@ -188,8 +188,129 @@ def test_a_resolver_that_is_no_loopback_is_turned_to_the_agent() -> None:
         assert leave(rules, packet) == "port 15053"
 
 
-def test_every_rule_has_a_reason_and_a_name_of_its_own() -> None:
-    rules = all_rules(PLAN)
+MANAGED = RedirectPlan(
+    HERE, CONTROL_PLANE, (8080,), excluded_inbound_ports=(15020, 22), operator_networks=("192.168.121.0/24",),
+    management_interfaces=("eth0",),
+)  # fmt: skip
+PACKAGES, CLOCK, LEASE, TIMESYNC = "192.168.121.9", 123, 67, 997
+
+
+@pytest.mark.parametrize(
+    ("packet", "ends"),
+    [
+        pytest.param(Packet(uid=ROOT, destination=PACKAGES, interface="eth1"), "port 8080", id="root, a network"),
+        pytest.param(Packet(uid=ROOT, destination="1.1.1.1", interface="eth1"), "refused", id="root, another network"),
+        pytest.param(Packet(uid=ROOT, destination="1.1.1.1"), "port 8080", id="root, by the management interface"),
+        pytest.param(Packet(uid=TIMESYNC, protocol="udp", destination="1.1.1.1", port=CLOCK), "port 123", id="clock"),
+        pytest.param(
+            Packet(uid=998, protocol="udp", destination="192.168.121.1", port=LEASE, source_port=68), "port 67",
+            id="a lease is renewed",
+        ),
+        pytest.param(Packet(uid=ROOT), "refused", id="root dials a virtual address"),
+        pytest.param(Packet(uid=ROOT, interface="eth0.7", destination="1.1.1.1"), "refused", id="an interface like it"),
+        pytest.param(Packet(uid=APP, destination=PACKAGES), "port 15001", id="the application is captured as ever"),
+        pytest.param(Packet(uid=APP, destination="1.1.1.1"), "port 15001", id="there too"),
+        pytest.param(Packet(uid=APP, protocol="udp", destination=PACKAGES), "refused", id="the application's UDP"),
+        pytest.param(
+            Packet(uid=APP, protocol="udp", destination="192.168.121.1", port=LEASE, source_port=68), "refused",
+            id="the application in a DHCP client's clothes",
+        ),
+        pytest.param(Packet(uid=APP, protocol="icmp", destination=PACKAGES, port=8), "refused", id="its ping"),
+        pytest.param(Packet(uid=OTHER, destination=PACKAGES), "refused", id="another user"),
+        pytest.param(Packet(uid=AGENT, destination=PACKAGES), "refused", id="the agent"),
+        pytest.param(Packet(uid=SIDECAR, destination=PACKAGES, protocol="udp"), "refused", id="the sidecar's UDP"),
+        pytest.param(Packet(uid=None, destination=PACKAGES), "refused", id="a packet without a socket"),
+    ],
+)  # fmt: skip
+def test_what_the_operator_is_allowed_the_application_is_not(packet: Packet, ends: str) -> None:
+    assert leave(rules_of(MANAGED, Family.V4), packet) == ends
+
+
+def test_without_table_nat_the_application_leaves_by_no_management_interface() -> None:
+    rules = tuple(rule for rule in rules_of(MANAGED, Family.V4) if rule.table != "nat")
+    assert leave(rules, Packet(uid=APP, destination=PACKAGES)) == "refused"
+
+
+@pytest.mark.parametrize(
+    ("packet", "ends"),
+    [
+        pytest.param(Packet(destination=HERE, port=22), "port 22", id="ssh"),
+        pytest.param(Packet(destination=HERE), "port 15006", id="the application: by its sidecar, on any interface"),
+        pytest.param(Packet(destination=HERE, protocol="udp", port=68), "refused", id="UDP by nobody's asking"),
+        pytest.param(Packet(destination=HERE, port=15000), "refused", id="the admin port"),
+    ],
+)
+def test_arriving_at_a_managed_host(packet: Packet, ends: str) -> None:
+    assert arrive(rules_of(MANAGED, Family.V4), packet) == ends
+
+
+@pytest.mark.parametrize(
+    ("uid", "port", "ends"),
+    [
+        pytest.param(ROOT, 22, "port 40001", id="ssh answers"),
+        pytest.param(AGENT, 15020, "port 40001", id="the agent answers for health"),
+        pytest.param(APP, 22, "refused", id="the application took the port of ssh"),
+        pytest.param(APP, 15020, "refused", id="the application took the dead agent's port"),
+    ],
+)
+def test_who_may_accept_on_an_excluded_port(uid: int, port: int, ends: str) -> None:
+    rules = tuple(rule for rule in rules_of(MANAGED, Family.V4) if rule.table == "filter")
+    assert leave(rules, answer(uid, "tcp", port, "eth0", "SYN", "ACK")) == ends
+
+
+DOCKERS = RedirectPlan(HERE, CONTROL_PLANE, (8080,), resolver_address="127.0.0.11", forward_to=("127.0.0.11",))
+LEASED = RedirectPlan(HERE, CONTROL_PLANE, (8080,), forward_to=("192.168.121.1",))
+
+
+@pytest.mark.parametrize(
+    ("plan", "packet", "ends"),
+    [
+        pytest.param(DOCKERS, local(uid=APP, destination="127.0.0.11", port=53), "port 15053", id="captured, TCP"),
+        pytest.param(
+            DOCKERS, local(uid=APP, protocol="udp", destination="127.0.0.11", port=53), "port 15053", id="captured"
+        ),
+        pytest.param(
+            DOCKERS, local(uid=ROOT, protocol="udp", destination="127.0.0.11", port=53), "port 15053", id="root too"
+        ),
+        pytest.param(
+            DOCKERS, local(uid=AGENT, protocol="udp", destination="127.0.0.11", port=53), "port 53", id="not the agent"
+        ),
+        pytest.param(DOCKERS, local(uid=AGENT, destination="127.0.0.11", port=53), "port 53", id="nor over TCP"),
+        pytest.param(
+            DOCKERS, local(uid=AGENT, protocol="udp", destination="127.0.0.11", port=41234), "port 41234",
+            id="the agent, turned by Docker to its real port",
+        ),
+        pytest.param(
+            DOCKERS, local(uid=APP, protocol="udp", destination="127.0.0.11", port=41234), "refused",
+            id="the application dials Docker's real port by hand",
+        ),
+        pytest.param(DOCKERS, local(uid=APP, destination="127.0.0.11", port=41234), "refused", id="over TCP"),
+        pytest.param(
+            LEASED, Packet(uid=AGENT, protocol="udp", destination="192.168.121.1", port=53), "port 53", id="agent, far"
+        ),
+        pytest.param(LEASED, Packet(uid=AGENT, destination="192.168.121.1", port=53), "port 53", id="agent, far, TCP"),
+        pytest.param(LEASED, Packet(uid=AGENT, destination="192.168.121.1", port=80), "refused", id="no other port"),
+        pytest.param(
+            LEASED, Packet(uid=AGENT, protocol="udp", destination="192.168.121.2", port=53), "refused", id="no other"
+        ),
+        pytest.param(
+            LEASED, Packet(uid=APP, protocol="udp", destination="192.168.121.1", port=53), "refused", id="nobody else"
+        ),
+        pytest.param(
+            LEASED, Packet(uid=ROOT, protocol="udp", destination="192.168.121.1", port=53), "refused", id="not root"
+        ),
+        pytest.param(
+            PLAN, Packet(uid=AGENT, protocol="udp", destination="192.168.121.1", port=53), "refused", id="by default"
+        ),
+    ],
+)  # fmt: skip
+def test_only_the_agent_asks_the_resolvers(plan: RedirectPlan, packet: Packet, ends: str) -> None:
+    assert leave(rules_of(plan, Family.V4), packet) == ends
+
+
+@pytest.mark.parametrize("plan", [PLAN, MANAGED, DOCKERS, LEASED], ids=["plain", "managed", "docker's", "leased"])
+def test_every_rule_has_a_reason_and_a_name_of_its_own(plan: RedirectPlan) -> None:
+    rules = all_rules(plan)
     assert len({(rule.family, rule.table, rule.name) for rule in rules}) == len(rules)
     for rule in rules:
         assert rule.reason.endswith("."), rule
