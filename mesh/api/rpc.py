@@ -37,7 +37,16 @@ MESSAGES: dict[str, type[Any]] = build_messages(
             ("roots_der", 2, "bytes", True),
             ("spiffe_id", 3, "string", False),
         ],
-        "Roots": [("roots_der", 1, "bytes", True)],
+        "RootsAck": [
+            ("digest", 1, "string", False),  # of the roots that the agent holds; empty from one that knows no acks
+            ("serial", 2, "string", False),  # of the certificate that it holds, in hex
+            ("holders", 3, "uint32", False),  # how many that get their secrets from it hold both
+            ("behind", 4, "uint32", False),  # how many do not yet
+        ],
+        "Roots": [
+            ("roots_der", 1, "bytes", True),
+            ("renew_within_s", 2, "double", False),  # above 0: renew at a moment of your own within this time
+        ],
         "CheckMessage": [("id", 1, "string", False), ("name", 2, "string", False), ("kind", 3, "string", False)],
         "ServiceMessage": [
             ("name", 1, "string", False),
@@ -66,6 +75,7 @@ Empty = MESSAGES["Empty"]
 JoinRequest = MESSAGES["JoinRequest"]
 SignRequest = MESSAGES["SignRequest"]
 Issued = MESSAGES["Issued"]
+RootsAck = MESSAGES["RootsAck"]
 Roots = MESSAGES["Roots"]
 CheckMessage = MESSAGES["CheckMessage"]
 ServiceMessage = MESSAGES["ServiceMessage"]
@@ -112,7 +122,8 @@ REGISTRY_SERVICE = f"{PACKAGE}.Registry"
 
 JOIN = Method(JOIN_SERVICE, "Join", JoinRequest, Issued)
 SIGN = Method(CA_SERVICE, "Sign", SignRequest, Issued)
-WATCH_ROOTS = Method(CA_SERVICE, "WatchRoots", Empty, Roots, server_streams=True)
+# An agent of before there were acknowledgements sends one empty message, which reads as an ack of nothing.
+WATCH_ROOTS = Method(CA_SERVICE, "WatchRoots", RootsAck, Roots, client_streams=True, server_streams=True)
 REGISTER = Method(REGISTRY_SERVICE, "Register", RegisterRequest, Registered)
 REPORT = Method(REGISTRY_SERVICE, "Report", CheckReport, ReportAck, client_streams=True, server_streams=True)
 DEREGISTER = Method(REGISTRY_SERVICE, "Deregister", DeregisterRequest, Empty)

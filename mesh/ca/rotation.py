@@ -135,12 +135,20 @@ def due(slots: Slots[T], now: datetime) -> Event | None:
         return Event.PREPARE
     if slots.stage is Stage.PREPARED:
         return Event.ACTIVATE
-    active = slots.signer
+    if slots.stage is Stage.ACTIVE_AND_OLD:
+        return Event.RETIRE if slots.last_leaf_not_after is None or now > slots.last_leaf_not_after else None
+    at = due_at(slots)
+    event = Event.PREPARE if slots.stage is Stage.ACTIVE else Event.ACTIVATE
+    return event if at is not None and now >= at else None
+
+
+def due_at(slots: Slots[T]) -> datetime | None:
+    """Return when the clock will ask for the next step; None for at once, as while nothing is active."""
     if slots.stage is Stage.ACTIVE:
-        return Event.PREPARE if now >= _at(active, PREPARE_FRACTION) else None
+        return _at(slots.signer, PREPARE_FRACTION)
     if slots.stage is Stage.ACTIVE_AND_PREPARED:
-        return Event.ACTIVATE if now >= _at(active, ACTIVATE_FRACTION) else None
-    return Event.RETIRE if slots.last_leaf_not_after is None or now > slots.last_leaf_not_after else None
+        return _at(slots.signer, ACTIVATE_FRACTION)
+    return slots.last_leaf_not_after
 
 
 def _at(ca: Lived, fraction: float) -> datetime:

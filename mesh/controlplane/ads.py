@@ -21,10 +21,9 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError
 
-from mesh.base.clock import Clock
 from mesh.base.errors import IdentityError, LocalProtocolError, RemoteProtocolError
 from mesh.controlplane.callers import Caller, Callers
-from mesh.controlplane.grpc_shell import raw_streams, until
+from mesh.controlplane.grpc_shell import raw_streams
 from mesh.controlplane.proxies import Proxies
 from mesh.controlplane.snapshots import Snapshots, affected_services
 from mesh.controlplane.state import Change, merge
@@ -94,7 +93,6 @@ class AdsService:
         snapshots: Snapshots,
         callers: Callers,
         proxies: Proxies,
-        clock: Clock,
         metrics: Metrics,
         *,
         access_log_path: str,
@@ -102,7 +100,6 @@ class AdsService:
         self._snapshots = snapshots
         self._callers = callers
         self._proxies = proxies
-        self._clock = clock
         self._metrics = metrics
         self._access_log_path = access_log_path
         self._cache = ResourceCache()
@@ -134,7 +131,7 @@ class AdsService:
     async def _serve(self, requests: Any, context: Any, message: Any, machine: type[Any]) -> None:
         caller = self._callers.require(context)
         mailbox = Mailbox()
-        async with until(caller.not_after, self._clock):
+        async with self._callers.while_proven(caller):
             first = await anext(aiter(requests), None)
             if first is None:
                 return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,10 +13,12 @@ import grpc
 
 from mesh.api import rpc
 from mesh.base.clock import Clock
-from mesh.base.errors import IdentityError
-from mesh.controlplane.callers import Callers, peer_address
-from mesh.controlplane.grpc_shell import service, until
+from mesh.base.errors import IdentityError, RemoteProtocolError
+from mesh.controlplane.acknowledgements import Acknowledgements
+from mesh.controlplane.callers import Caller, Callers, peer_address
+from mesh.controlplane.grpc_shell import service
 from mesh.controlplane.issuing import IssuedChain, Issuer, JoinAsk
+from mesh.controlplane.rotation import RootRotation
 from mesh.controlplane.signal import Signal
 from mesh.controlplane.state import MeshState
 from mesh.controlplane.writer import Plan, Writer
@@ -22,19 +26,32 @@ from mesh.telemetry.metrics import Metrics
 
 log = logging.getLogger("mesh.controlplane.ca")
 
+REMIND_EVERY_S = 5.0  # how soon a host that says to hold other roots is sent the present ones once more
+
 
 class CaService:
     """The gRPC face of the authority.
 
     Args:
-        issuer: the issuer in force now; replaced when an intermediate is.
+        rotation: which roots there are.
+        said: takes what agents acknowledge.
         roots_changed: wakes WatchRoots.
     """
 
     def __init__(
-        self, issuer: Issuer, writer: Writer, callers: Callers, clock: Clock, metrics: Metrics, roots_changed: Signal
+        self,
+        issuer: Issuer,
+        rotation: RootRotation,
+        said: Acknowledgements,
+        writer: Writer,
+        callers: Callers,
+        clock: Clock,
+        metrics: Metrics,
+        roots_changed: Signal,
     ) -> None:
         self.issuer = issuer
+        self._rotation = rotation
+        self._said = said
         self._writer = writer
         self._callers = callers
         self._clock = clock
@@ -67,14 +84,43 @@ class CaService:
         log.info("svid renewed", extra={"spiffe_id": issued.spiffe_id, "host": caller.host})
         return self._answer(issued)
 
-    async def watch_roots(self, request: Any, context: Any) -> None:
-        """Send the roots now, and again when they change."""
+    async def watch_roots(self, requests: Any, context: Any) -> None:
+        """Send the roots now, and again when they change; hear which ones the host holds."""
         caller = self._callers.require(context)
+        async with self._callers.while_proven(caller):
+            with self._said.connected(caller.host):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._hear(requests, caller))
+                    await self._tell(context, caller)
+
+    async def _tell(self, context: Any, caller: Caller) -> None:
+        """Send the roots whenever they change, and once more when the host says to hold others."""
         seen = -1
-        async with until(caller.not_after, self._clock):
-            while True:
-                seen = await self._roots_changed.beyond(seen)
-                await context.write(rpc.Roots(roots_der=self.issuer.authority.bundle.to_ders()))
+        while True:
+            before = seen
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REMIND_EVERY_S):
+                    seen = await self._roots_changed.beyond(seen)
+            if seen != before or self._holds_others(caller):
+                await self._send_roots(context, caller)
+
+    def _holds_others(self, caller: Caller) -> bool:
+        return self._said.of(caller.host).digest not in ("", self._rotation.authority.bundle.digest)
+
+    async def _send_roots(self, context: Any, caller: Caller) -> None:
+        ders = self._rotation.authority.bundle.to_ders()
+        within_s = self._rotation.renew_within_s(caller.serial)
+        await context.write(rpc.Roots(roots_der=ders, renew_within_s=within_s))
+
+    async def _hear(self, requests: Any, caller: Caller) -> None:
+        async for word in requests:
+            self._said.note(
+                caller.host,
+                digest=word.digest[:64],
+                serial=_serial(word.serial),
+                holders=word.holders,
+                behind=word.behind,
+            )
 
     async def _issue(
         self, command: Callable[[datetime], Callable[[MeshState], Plan[IssuedChain]]], reason: str
@@ -89,5 +135,17 @@ class CaService:
 
     def _answer(self, issued: IssuedChain) -> Any:
         return rpc.Issued(
-            chain_der=issued.chain_der, roots_der=self.issuer.authority.bundle.to_ders(), spiffe_id=issued.spiffe_id
+            chain_der=issued.chain_der, roots_der=self._rotation.authority.bundle.to_ders(), spiffe_id=issued.spiffe_id
         )
+
+
+def _serial(text: str) -> int:
+    """Read a serial number in hex.
+
+    Raises:
+        RemoteProtocolError: it is none.
+    """
+    try:
+        return int(text[:64] or "0", 16)
+    except ValueError:
+        raise RemoteProtocolError(f"reading an acknowledgement: serial {text[:64]!r} is not in hex") from None

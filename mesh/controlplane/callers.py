@@ -7,7 +7,10 @@ how the *host* of a caller is known: the SPIFFE ID only names the service.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mesh.base.clock import Clock
 from mesh.base.errors import IdentityError
+from mesh.controlplane.errors import ExpiredError
 from mesh.controlplane.state import MeshState
 from mesh.spiffe.bundle import TrustBundle
 from mesh.spiffe.verify import PeerVerifier
@@ -34,6 +38,8 @@ class Caller:
     datacenter: str
     address: str
     not_after: datetime
+    serial: int = 0
+    chain_der: tuple[bytes, ...] = ()
 
 
 class Callers:
@@ -44,6 +50,35 @@ class Callers:
         self._verifier = PeerVerifier(bundle)
         self._clock = clock
         self._seen_from: dict[int, str] = {}
+        self._open: dict[asyncio.Timeout, Caller] = {}
+
+    def trust(self, bundle: TrustBundle) -> None:
+        """Believe the roots of another bundle from now on; streams of callers whom it does not prove end."""
+        self._verifier = PeerVerifier(bundle)
+        for timeout, caller in tuple(self._open.items()):
+            if not timeout.expired() and not self._is_proven(caller):
+                timeout.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def while_proven(self, caller: Caller) -> AsyncIterator[None]:
+        """Run a stream's body no longer than its caller's certificate is valid and its root is trusted.
+
+        Raises:
+            ExpiredError: it is over.
+        """
+        left_s = (caller.not_after - self._clock.utcnow()).total_seconds()
+        try:
+            async with asyncio.timeout(max(left_s, 0.0)) as timeout:
+                self._open[timeout] = caller
+                try:
+                    yield
+                finally:
+                    del self._open[timeout]
+        except TimeoutError:
+            raise ExpiredError(
+                "serving a stream: the certificate that opened it has expired or its root is no longer trusted, "
+                "open it anew"
+            ) from None
 
     def require(self, context: Any) -> Caller:
         """Return the proven caller of a call.
@@ -51,7 +86,8 @@ class Callers:
         Raises:
             IdentityError: no certificate, one that does not verify, or one whose serial number we do not know.
         """
-        peer = self._verifier.verify(self._chain(context), now=self._clock.utcnow())
+        chain = self._chain(context)
+        peer = self._verifier.verify(chain, now=self._clock.utcnow())
         issued = self._state.issued.get(peer.serial)
         if issued is None or issued.service != peer.spiffe_id.service:
             raise IdentityError(f"verifying a caller: {peer.spiffe_id} has a certificate that was not issued here")
@@ -64,7 +100,16 @@ class Callers:
             datacenter=issued.datacenter,
             address=address,
             not_after=peer.not_after,
+            serial=peer.serial,
+            chain_der=chain,
         )
+
+    def _is_proven(self, caller: Caller) -> bool:
+        try:
+            self._verifier.verify(caller.chain_der, now=self._clock.utcnow())
+        except IdentityError:
+            return False
+        return True
 
     def _watch_for_copies(self, serial: int, address: str, host: str) -> None:
         """Raise an alarm when one certificate calls from two addresses: its key may have been copied."""

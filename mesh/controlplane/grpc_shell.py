@@ -6,21 +6,17 @@ becomes a status with the sentence; what it did not mean to raise becomes INTERN
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from mesh.api.rpc import Method
-from mesh.base.clock import Clock
 from mesh.base.errors import ConfigError, IdentityError, LocalProtocolError, MeshError, RemoteProtocolError
-from mesh.controlplane.errors import ConflictError, NotFoundError
+from mesh.controlplane.errors import ConflictError, ExpiredError, NotFoundError
 from mesh.controlplane.store import StoreError
 
 log = logging.getLogger("mesh.controlplane.grpc")
@@ -36,10 +32,6 @@ _CODES: tuple[tuple[type[MeshError], grpc.StatusCode], ...] = (
     (StoreError, grpc.StatusCode.UNAVAILABLE),
     (LocalProtocolError, grpc.StatusCode.INTERNAL),
 )
-
-
-class ExpiredError(IdentityError):
-    """The certificate that a stream was opened with has expired."""
 
 
 def service(name: str, behaviours: Mapping[Method, Behaviour]) -> grpc.GenericRpcHandler:
@@ -91,21 +83,6 @@ def status_of(error: MeshError) -> grpc.StatusCode:
     if isinstance(error, ExpiredError):
         return grpc.StatusCode.UNAUTHENTICATED
     return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
-
-
-@asynccontextmanager
-async def until(not_after: datetime, clock: Clock) -> AsyncIterator[None]:
-    """Run a stream's body no longer than its caller's certificate is valid.
-
-    Raises:
-        ExpiredError: it has expired.
-    """
-    left_s = (not_after - clock.utcnow()).total_seconds()
-    try:
-        async with asyncio.timeout(max(left_s, 0.0)):
-            yield
-    except TimeoutError:
-        raise ExpiredError("serving a stream: the certificate that opened it has expired, open it anew") from None
 
 
 def _handler(method: Method, behaviour: Behaviour) -> grpc.RpcMethodHandler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Address
 from typing import Any
@@ -17,15 +16,15 @@ from mesh.api import shapes
 from mesh.base.clock import Clock
 from mesh.base.errors import ConfigError, RemoteProtocolError
 from mesh.base.names import WILDCARD, require_label
-from mesh.ca.authority import Authority
 from mesh.ca.tokens import SECRET_BYTES
 from mesh.config.entries import KIND_OF
 from mesh.config.load import Loaded, load_text
 from mesh.config.references import warnings
-from mesh.controlplane import commands
+from mesh.controlplane import commands, rotation_api
 from mesh.controlplane.errors import NotFoundError
 from mesh.controlplane.http_shell import errors_as_json, read_body, require_token
 from mesh.controlplane.proxies import Proxies, ProxyStatus
+from mesh.controlplane.rotation import RootRotation
 from mesh.controlplane.snapshots import INTENTIONS, Snapshots
 from mesh.controlplane.writer import Writer
 from mesh.intentions.explain import explain
@@ -50,7 +49,7 @@ class HttpApi:
         proxies: Proxies,
         metrics: Metrics,
         clock: Clock,
-        authority: Callable[[], Authority],
+        rotation: RootRotation,
         datacenters: tuple[str, ...],
     ) -> None:
         self._writer = writer
@@ -58,7 +57,7 @@ class HttpApi:
         self._proxies = proxies
         self._metrics = metrics
         self._clock = clock
-        self._authority = authority
+        self._rotation = rotation
         self._datacenters = datacenters
         self.is_ready = False
 
@@ -82,6 +81,7 @@ class HttpApi:
                 web.get("/v1/catalog/services", self.services),
                 web.get("/v1/catalog/instances", self.instances),
                 web.get("/v1/ca/roots", self.roots),
+                *rotation_api.routes(self._rotation),
                 web.get("/v1/proxies", self.proxy_status),
                 web.post("/v1/tokens", self.create_token),
                 web.get("/v1/status", self.status),
@@ -163,7 +163,7 @@ class HttpApi:
 
     async def roots(self, request: web.Request) -> web.Response:
         """Show whom the members of the mesh trust."""
-        authority = self._authority()
+        authority = self._rotation.authority
         pem = Encoding.PEM
         return web.json_response(
             {

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from mesh.api.shapes import MAX_BODY_BYTES, error_shape
 from mesh.base.errors import ConfigError, IdentityError, MeshError, RemoteProtocolError
-from mesh.controlplane.errors import ConflictError, NotFoundError
+from mesh.controlplane.errors import ConflictError, NotFoundError, NotYetError
 from mesh.controlplane.store import StoreError
 
 log = logging.getLogger("mesh.controlplane.http")
@@ -29,6 +29,7 @@ _KINDS: tuple[tuple[type[MeshError], str, int], ...] = (
     (ConfigError, "config", 400),
     (IdentityError, "identity", 403),
     (NotFoundError, "not_found", 404),
+    (NotYetError, "not_yet", 409),
     (ConflictError, "conflict", 409),
     (StoreError, "storage", 507),
     (MeshError, "internal", 500),

@@ -48,9 +48,13 @@ class IssuedChain:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """The rules of issuing in one control plane. A new authority means a new Issuer."""
+    """The rules of issuing in one control plane.
 
-    authority: Authority
+    `signer` says which generation signs in a state, and gives it. It is asked inside each command, so that no leaf is
+    signed by a root that has just been taken out.
+    """
+
+    signer: Callable[[MeshState], tuple[int, Authority]]
     namespace: str
     leaf_ttl: timedelta
     datacenter: str  # of hosts that neither their token nor they themselves place
@@ -73,7 +77,7 @@ class Issuer:
                 address=ask.address,
                 now=now,
             )
-            issued, record = self._sign(ask.csr_der, service, host, datacenter or self.datacenter, now)
+            issued, record = self._sign(state, ask.csr_der, service, host, datacenter or self.datacenter, now)
             return Plan([used, *commands.issue(state, record, now=now)], issued)
 
         return command
@@ -86,19 +90,20 @@ class Issuer:
         """
 
         def command(state: MeshState) -> Plan[IssuedChain]:
-            issued, record = self._sign(csr_der, caller.service, caller.host, caller.datacenter, now)
+            issued, record = self._sign(state, csr_der, caller.service, caller.host, caller.datacenter, now)
             return Plan(commands.issue(state, record, now=now), issued)
 
         return command
 
     def _sign(
-        self, csr_der: bytes, service: str, host: str, datacenter: str, now: datetime
+        self, state: MeshState, csr_der: bytes, service: str, host: str, datacenter: str, now: datetime
     ) -> tuple[IssuedChain, IssuedCertificate]:
-        identity = SpiffeId.for_service(self.authority.trust_domain, self.namespace, service)
-        ca = self.authority.intermediate(datacenter)
+        generation, authority = self.signer(state)
+        identity = SpiffeId.for_service(authority.trust_domain, self.namespace, service)
+        ca = authority.intermediate(datacenter)
         chain = sign_leaf(csr_der, identity, ca, now=now, ttl=self.leaf_ttl)
         leaf = x509.load_der_x509_certificate(chain[0])
-        record = IssuedCertificate(leaf.serial_number, service, host, datacenter, leaf.not_valid_after_utc)
+        record = IssuedCertificate(leaf.serial_number, service, host, datacenter, leaf.not_valid_after_utc, generation)
         return IssuedChain(chain, str(identity), datacenter), record
 
 

@@ -7,7 +7,8 @@
 | name | service | its virtual address |
 | token | hash of the token | what a join token is bound to; the token itself is kept nowhere |
 | issued | serial number | whose certificate that is, on which host |
-| authority | `root` or datacenter | fingerprint of the signing certificate, so that lost keys are noticed |
+| authority | `root` or datacenter, `2/root` ... of later generations | fingerprint, so that lost keys are noticed |
+| rotation | `root` | which generation is in which slot, and since when |
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from mesh.base.errors import LocalProtocolError
+from mesh.ca.rotation import Stage
 from mesh.ca.tokens import JoinToken
 from mesh.config.entries import KIND_OF, ConfigEntry, ServiceDefinition
 from mesh.config.stored import from_json, to_json
@@ -26,6 +28,7 @@ from mesh.registry.catalog import Check, Instance
 from mesh.registry.health import CheckStatus
 
 CONFIG, INSTANCE, NAME, TOKEN, ISSUED, AUTHORITY = "config", "instance", "name", "token", "issued", "authority"
+ROTATION = "rotation"
 
 EntryKey = tuple[str, str]  # kind, name
 
@@ -45,13 +48,14 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """To whom a serial number was given."""
+    """To whom a serial number was given; `generation` numbers the root above it."""
 
     serial: int
     service: str
     host: str
     datacenter: str
     not_after: datetime
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,32 @@ class TokenRecord:
     token: JoinToken
     datacenter: str = ""
     address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRecord:
+    """The slots of the root as they are kept: generations by number, the first root is 1.
+
+    `highest` is the highest number that was ever in a slot: no number is used twice, so that a key found on disk is
+    known to be past or unheard of.
+    """
+
+    stage: Stage = Stage.ACTIVE
+    current: int = 1
+    next: int | None = None
+    highest: int = 1
+    last_leaf_not_after: datetime | None = None
+    since: datetime | None = None  # of the stage
+
+    @property
+    def old(self) -> int | None:
+        """Return the generation that signs no more and is trusted still."""
+        return self.next if self.stage is Stage.ACTIVE_AND_OLD else None
+
+    @property
+    def prepared(self) -> int | None:
+        """Return the generation that is trusted and does not sign yet."""
+        return self.next if self.stage is Stage.ACTIVE_AND_PREPARED else None
 
 
 def key_of(entry: ConfigEntry) -> EntryKey:
@@ -123,3 +153,22 @@ def token_from(value: str) -> TokenRecord:
     used_at = datetime.fromisoformat(fields["used_at"]) if fields["used_at"] else None
     fields |= {"expires_at": datetime.fromisoformat(fields["expires_at"]), "used_at": used_at}
     return TokenRecord(JoinToken(**fields), data["datacenter"], data.get("address", ""))
+
+
+def rotation_record(kept: RotationRecord) -> Record:
+    """Write the slots of the root."""
+    dates = {name: value.isoformat() if value else None for name, value in _dates_of(kept).items()}
+    return Record(ROTATION, "root", json.dumps({**asdict(kept), "stage": kept.stage.name, **dates}))
+
+
+def rotation_from(value: str) -> RotationRecord:
+    """Read what `rotation_record` wrote."""
+    data = json.loads(value)
+    data["stage"] = Stage[data["stage"]]
+    for name in ("last_leaf_not_after", "since"):
+        data[name] = datetime.fromisoformat(data[name]) if data[name] else None
+    return RotationRecord(**data)
+
+
+def _dates_of(kept: RotationRecord) -> dict[str, datetime | None]:
+    return {"last_leaf_not_after": kept.last_leaf_not_after, "since": kept.since}

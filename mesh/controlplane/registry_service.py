@@ -19,7 +19,7 @@ from mesh.config.entries import CheckKind
 from mesh.controlplane import commands
 from mesh.controlplane.callers import Caller, Callers
 from mesh.controlplane.errors import NotFoundError
-from mesh.controlplane.grpc_shell import service, until
+from mesh.controlplane.grpc_shell import service
 from mesh.controlplane.signal import Signal
 from mesh.controlplane.writer import Writer
 from mesh.registry.catalog import Check, Instance, require_dialable
@@ -78,7 +78,7 @@ class RegistryService:
     async def report(self, requests: Any, context: Any) -> None:
         """Take heartbeats and check results in for as long as the caller's certificate is valid."""
         caller = self._callers.require(context)
-        async with until(caller.not_after, self._clock):
+        async with self._callers.while_proven(caller):
             async for message in requests:
                 await self._take(message, caller)
                 await context.write(rpc.ReportAck(index=self._writer.state.index))
@@ -96,7 +96,7 @@ class RegistryService:
         """Send the whole table of names now, and again when it changes."""
         caller = self._callers.require(context)
         seen = -1
-        async with until(caller.not_after, self._clock):
+        async with self._callers.while_proven(caller):
             while True:
                 seen = await self._names_changed.beyond(seen)
                 catalog = self._writer.state.catalog

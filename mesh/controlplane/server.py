@@ -20,9 +20,9 @@ from aiohttp import web
 from mesh.api.rpc import MAX_MESSAGE_BYTES
 from mesh.base.clock import Clock
 from mesh.base.errors import ConfigError, MeshError
-from mesh.ca.authority import Authority
+from mesh.controlplane.acknowledgements import Acknowledgements
 from mesh.controlplane.ads import AdsService
-from mesh.controlplane.authorities import open_authority, records_of, renew_due
+from mesh.controlplane.authorities import open_authorities
 from mesh.controlplane.ca_service import CaService
 from mesh.controlplane.callers import Callers
 from mesh.controlplane.files import private_folder, read_private, write_durably
@@ -32,6 +32,7 @@ from mesh.controlplane.issuing import Issuer
 from mesh.controlplane.own_certificate import OwnCertificate
 from mesh.controlplane.proxies import Proxies
 from mesh.controlplane.registry_service import RegistryService
+from mesh.controlplane.rotation import RootRotation
 from mesh.controlplane.settings import ControlPlaneSettings
 from mesh.controlplane.signal import Signal
 from mesh.controlplane.snapshots import Snapshots
@@ -72,9 +73,10 @@ class ControlPlane:
         self._names_changed, self._roots_changed = Signal(), Signal()
         self._state = MeshState()
         self._writer = Writer(self._load_store(), self._state)
-        self._opened = open_authority(settings, self._state.authorities, now=clock.utcnow())
-        self._authority = self._opened.authority
-        self._own = OwnCertificate(settings, self._authority, now=clock.utcnow(), rng=rng or SystemRandom())
+        now, self._proxies, self._said = clock.utcnow(), Proxies(), Acknowledgements()
+        self._opened = open_authorities(settings, self._state.authorities, self._state.rotation, now=now)
+        self._rotation = RootRotation(settings, self._opened, self._writer, self._said, self._proxies, clock)
+        self._own = OwnCertificate(settings, self._rotation.own_authority, now=now, rng=rng or SystemRandom())
         self._build_services()
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -87,6 +89,7 @@ class ControlPlane:
             async with self._grpc_ports(), self._http_ports(), asyncio.TaskGroup() as tasks:
                 tasks.create_task(_every(LIVENESS_EVERY_S, self._registry.mark_silent, stop))
                 tasks.create_task(_every(RENEWAL_EVERY_S, self._renew, stop))
+                tasks.create_task(_every(RENEWAL_EVERY_S, self._rotation.keep_time, stop))
                 self._http.is_ready = True
                 log.info("control plane ready", extra={"index": self._state.index})
                 await stop.wait()
@@ -105,12 +108,12 @@ class ControlPlane:
 
     def _build_services(self) -> None:
         """Make every service; none of them touches a socket yet."""
-        settings, clock, proxies = self.settings, self._clock, Proxies()
+        settings, clock, proxies = self.settings, self._clock, self._proxies
         snapshots = Snapshots(self._state, trust_domain=settings.trust_domain, namespace=settings.namespace)
-        callers = Callers(self._state, self._authority.bundle, clock)
+        callers = self._callers = Callers(self._state, self._rotation.authority.bundle, clock)
         self._liveness = Liveness()
         self._ca = CaService(
-            self._issuer(self._authority), self._writer, callers, clock, self._metrics, self._roots_changed
+            self._issuer(), self._rotation, self._said, self._writer, callers, clock, self._metrics, self._roots_changed
         )
         self._registry = RegistryService(
             self._writer,
@@ -120,16 +123,14 @@ class ControlPlane:
             self._names_changed,
             allow_loopback=settings.allow_loopback_instances,
         )
-        self._ads = AdsService(
-            snapshots, callers, proxies, clock, self._metrics, access_log_path=settings.access_log_path
-        )
+        self._ads = AdsService(snapshots, callers, proxies, self._metrics, access_log_path=settings.access_log_path)
         self._http = HttpApi(
             self._writer,
             snapshots,
             proxies,
             self._metrics,
             clock,
-            lambda: self._authority,
+            self._rotation,
             settings.all_datacenters,
         )
 
@@ -144,21 +145,27 @@ class ControlPlane:
         self._ads.on_change(change)
         if change.catalog.has_new_names:
             self._names_changed.notify()
+        if change.has_new_roots:
+            self._on_roots()
 
-    def _issuer(self, authority: Authority) -> Issuer:
+    def _on_roots(self) -> None:
+        """Let everybody who proves or is proven go by the roots that are trusted now: ourselves first, then hosts."""
+        self._own.renew(self._rotation.own_authority, now=self._clock.utcnow())
+        self._callers.trust(self._rotation.authority.bundle)
+        self._roots_changed.notify()
+
+    def _issuer(self) -> Issuer:
         settings = self.settings
-        return Issuer(authority, settings.namespace, timedelta(seconds=settings.leaf_ttl_s), settings.datacenter)
+        leaf_ttl = timedelta(seconds=settings.leaf_ttl_s)
+        return Issuer(self._rotation.signer_in, settings.namespace, leaf_ttl, settings.datacenter)
 
     async def _renew(self) -> None:
         """Renew what is due: our own certificate, and intermediates past half their life."""
+        if await self._rotation.renew_intermediates():
+            log.info("intermediates renewed")
         now = self._clock.utcnow()
-        fresh = renew_due(self.settings, self._authority, now=now)
-        if fresh is not self._authority:
-            await self._writer.write(lambda state: Plan(records_of(fresh, state.authorities), None))
-            self._authority, self._ca.issuer = fresh, self._issuer(fresh)
-            log.info("intermediates renewed", extra={"datacenters": sorted(fresh.intermediates)})
         if now >= self._own.due_at:
-            self._own.renew(self._authority, now=now)
+            self._own.renew(self._rotation.own_authority, now=now)
             log.info("own certificate renewed")
 
     @asynccontextmanager

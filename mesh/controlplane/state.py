@@ -19,20 +19,21 @@ from mesh.registry.catalog import Catalog, CatalogChange
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one step changed: catalog services, names, and config entries by kind and name."""
+    """What one step changed: catalog services, names, config entries by kind and name, and whether the roots did."""
 
     index: int = 0
     catalog: CatalogChange = CatalogChange()
     entries: frozenset[r.EntryKey] = frozenset()
+    has_new_roots: bool = False
 
     @property
     def is_empty(self) -> bool:
-        """Whether no proxy and no watcher has to look."""
+        """Whether no proxy has to look (proxies hear of roots from their agent)."""
         return not (self.catalog.services or self.catalog.has_new_names or self.entries)
 
 
 class MeshState:
-    """Entries, catalog, tokens, issued certificates and fingerprints of authorities."""
+    """Entries, catalog, tokens, issued certificates, fingerprints of authorities and the slots of the root."""
 
     def __init__(self) -> None:
         self.catalog = Catalog()
@@ -40,6 +41,7 @@ class MeshState:
         self.tokens: dict[str, r.TokenRecord] = {}
         self.issued: dict[int, r.IssuedCertificate] = {}
         self.authorities: dict[str, str] = {}
+        self.rotation = r.RotationRecord()
         self._appliers: dict[str, Callable[[Record], Change]] = {
             r.CONFIG: self._apply_entry,
             r.INSTANCE: self._apply_instance,
@@ -47,6 +49,7 @@ class MeshState:
             r.TOKEN: self._apply_token,
             r.ISSUED: self._apply_issued,
             r.AUTHORITY: self._apply_authority,
+            r.ROTATION: self._apply_rotation,
         }
 
     @property
@@ -132,10 +135,15 @@ class MeshState:
             self.authorities[record.key] = record.value
         return Change()
 
+    def _apply_rotation(self, record: Record) -> Change:
+        self.rotation = r.RotationRecord() if record.value is None else r.rotation_from(record.value)
+        return Change(has_new_roots=True)
+
 
 def merge(index: int, changes: Iterable[Change]) -> Change:
     """Make one change of several."""
-    catalog, entries = CatalogChange(), frozenset[r.EntryKey]()
+    catalog, entries, has_new_roots = CatalogChange(), frozenset[r.EntryKey](), False
     for change in changes:
         catalog, entries = catalog | change.catalog, entries | change.entries
-    return Change(index, catalog, entries)
+        has_new_roots = has_new_roots or change.has_new_roots
+    return Change(index, catalog, entries, has_new_roots)

@@ -13,6 +13,7 @@ from mesh.ca.csr import make_csr
 from mesh.controlplane import commands
 from mesh.controlplane.callers import Caller
 from mesh.controlplane.issuing import Issuer, JoinAsk
+from mesh.controlplane.state import MeshState
 from mesh.spiffe.id import SpiffeId
 from mesh.spiffe.verify import verify_peer
 from tests.fakes.mesh_state import StateDriver
@@ -25,7 +26,8 @@ PAYMENT = SpiffeId.for_service("t.internal", "production", "payment-service")
 def issuer() -> Issuer:
     root = make_root("t.internal", now=NOW, ttl=timedelta(days=100))
     dcs = {dc: make_intermediate(root, dc, now=NOW, ttl=timedelta(days=10)) for dc in ("east", "west")}
-    return Issuer(Authority("t.internal", root, dcs), "production", timedelta(hours=24), "east")
+    authority = Authority("t.internal", root, dcs)
+    return Issuer(lambda state: (state.rotation.current, authority), "production", timedelta(hours=24), "east")
 
 
 def ask(driver: StateDriver, *, datacenter: str = "", csr: bytes | None = None) -> JoinAsk:
@@ -46,9 +48,9 @@ def ask(driver: StateDriver, *, datacenter: str = "", csr: bytes | None = None) 
 def test_a_token_becomes_a_certificate_of_the_hosts_datacenter() -> None:
     driver = StateDriver()
     issued = driver.run(issuer().join(ask(driver, datacenter="west"), now=NOW))
-    peer = verify_peer(issued.chain_der, issuer().authority.bundle, now=NOW)
+    peer = verify_peer(issued.chain_der, issuer().signer(MeshState())[1].bundle, now=NOW)
     assert peer.spiffe_id == PAYMENT
-    assert issued.chain_der[1] == issuer().authority.intermediates["west"].certificate_der()
+    assert issued.chain_der[1] == issuer().signer(MeshState())[1].intermediates["west"].certificate_der()
     known = driver.state.issued[peer.serial]
     assert (known.host, known.service, known.datacenter) == ("payment-1", "payment-service", "west")
 
