@@ -12,7 +12,7 @@ ELSEWHERE := $(filter compose vagrant,$(LAB))
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell demo check lint fmt lock test test-unit test-e2e bootstrap bootstrap-test
+.PHONY: help up down status logs shell demo check lint fmt compose-file lock test test-unit test-e2e bootstrap bootstrap-test
 
 help: ## print this help
 	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,8 @@ down: bootstrap ## end the lab; nothing of it remains
 fmt: bootstrap ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+compose-file: bootstrap ## write compose.yaml anew from lab/topology.yaml
+	@$(BIN)/python -m lab.compose.render >compose.yaml.new && mv compose.yaml.new compose.yaml
 lock: bootstrap ## refresh the locked list of packages
 	@$(BIN)/python -m pip install --quiet uv
 	@$(LOCK) --extra lab --extra dev pyproject.toml -o requirements/locked.txt
