@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Any
 
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from grpc import aio
 
 from mesh.agent.channel import join_channel
 from mesh.agent.latest import Latest
 from mesh.agent.renewal import RenewalSchedule
+from mesh.agent.roots_file import roots_for_join
 from mesh.agent.settings import AgentSettings
 from mesh.api import rpc
 from mesh.base.clock import Clock
@@ -69,6 +72,7 @@ class IdentityKeeper:
         self._channels = channels
         self._clock = clock
         self._metrics = metrics
+        self._hurried = asyncio.Event()
         self.last_error = "has not asked yet"
 
     async def run(self) -> None:
@@ -76,15 +80,27 @@ class IdentityKeeper:
         while True:
             if self.schedule.tick(now=self._clock.utcnow()):
                 await self._ask()
+            self._hurried.clear()
             wait_s = (self.schedule.next_at - self._clock.utcnow()).total_seconds()
-            await asyncio.sleep(min(max(wait_s, 0.0), MAX_SLEEP_S))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(max(wait_s, 0.0), MAX_SLEEP_S)):
+                    await self._hurried.wait()
+
+    def hurry(self, within_s: float) -> None:
+        """Renew within so many seconds: the root above our certificate is on its way out."""
+        self.schedule.hurry(within_s, now=self._clock.utcnow())
+        self._hurried.set()
 
     async def _ask(self) -> None:
         # The key of one attempt; a refused or lost answer wastes it, which costs nothing.
         key = ec.generate_private_key(ec.SECP256R1())
         try:
-            issued = await (self._sign(key) if self._can_renew else self._join(key))
-            identity = read_issued(issued, key, self._settings.trust_domain, self.expected, now=self._clock.utcnow())
+            is_renewal = self._can_renew
+            issued = await (self._sign(key) if is_renewal else self._join(key))
+            now = self._clock.utcnow()
+            identity = read_issued(issued, key, self._settings.trust_domain, self.expected, now=now)
+            if is_renewal:
+                identity = with_roots_of(self._identity.get(), identity, now=now)
         except (aio.AioRpcError, MeshError, OSError) as error:
             self.last_error = _describe(error)
             self._metrics.counter("mesh_svid_renewals_total", "failed").value += 1
@@ -106,7 +122,7 @@ class IdentityKeeper:
 
     async def _join(self, key: ec.EllipticCurvePrivateKey) -> Any:
         token = await asyncio.to_thread(_read_token, self._settings.token_file)
-        roots = await asyncio.to_thread(self._settings.roots_file.read_bytes)
+        roots = await asyncio.to_thread(roots_for_join, self._settings)
         TrustBundle.from_pem(self._settings.trust_domain, roots)  # a broken file is named here, not inside a handshake
         async with join_channel(self._settings, roots) as channel:
             request = rpc.JoinRequest(
@@ -134,6 +150,18 @@ def read_issued(
     return Identity(svid, bundle)
 
 
+def with_roots_of(held: Identity, fresh: Identity, *, now: datetime) -> Identity:
+    """Return a renewed identity with the roots held before, if they prove it; else with those that came with it.
+
+    Roots have a conversation of their own. An answer that was on its way while they changed would turn them back.
+    """
+    try:
+        verify_peer([each.public_bytes(Encoding.DER) for each in fresh.svid.chain], held.bundle, now=now)
+    except IdentityError:
+        return fresh
+    return Identity(fresh.svid, held.bundle)
+
+
 def describe(identity: Identity) -> dict[str, str]:
     """Return what a log line may say of an identity."""
     return {
@@ -141,19 +169,6 @@ def describe(identity: Identity) -> dict[str, str]:
         "serial": f"{identity.svid.serial:x}",
         "not_after": identity.svid.not_after.isoformat(),
     }
-
-
-async def follow_roots(channel: aio.Channel, established: asyncio.Event, identity: Latest[Identity]) -> None:
-    """Take each new set of roots into the identity as it comes: a new root is trusted before it signs."""
-    async for roots in rpc.WATCH_ROOTS.on(channel)(rpc.Empty()):
-        established.set()
-        held = identity.get()
-        bundle = TrustBundle.from_der(held.bundle.trust_domain, tuple(roots.roots_der))
-        if not bundle.roots:
-            raise IdentityError("following the roots: the control plane sent none, right would be at least one")
-        if bundle != held.bundle:
-            identity.set(Identity(held.svid, bundle))
-            log.info("roots changed", extra={"roots": len(bundle.roots)})
 
 
 def _read_token(path: Path) -> str:

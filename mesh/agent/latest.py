@@ -45,11 +45,15 @@ class Latest(Generic[T]):
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
+    async def beyond(self, seen: int) -> int:
+        """Wait until a value newer than version `seen` is there; return its version. The caller holds the deadline."""
+        while self._version <= seen:
+            await self._changed.wait()
+        return self._version
+
     async def watch(self) -> AsyncIterator[T]:
         """Yield the value as soon as there is one, then each newer one; values set meanwhile are skipped."""
         seen = 0
         while True:
-            while seen == self._version:
-                await self._changed.wait()
-            seen = self._version
+            seen = await self.beyond(seen)
             yield self.get()

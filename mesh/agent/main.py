@@ -20,6 +20,7 @@ import aiohttp
 import uvloop
 from grpc import aio
 
+from mesh.agent import roots_file
 from mesh.agent.channel import ChannelKeeper
 from mesh.agent.checks import CheckRunner
 from mesh.agent.conversation import keep_talking
@@ -27,13 +28,15 @@ from mesh.agent.dataplane import SidecarWatch, write_bootstrap_file
 from mesh.agent.dns import NameServer, follow_names, load_names, serve_dns
 from mesh.agent.gates import Gate, Gates
 from mesh.agent.http import AgentHttp, serve_http
-from mesh.agent.identity import Identity, IdentityKeeper, follow_roots
+from mesh.agent.holders import Holders
+from mesh.agent.identity import Identity, IdentityKeeper
 from mesh.agent.latest import Latest
 from mesh.agent.names import NameTable, Zone
 from mesh.agent.reports import Reporter, Reports, deregister
-from mesh.agent.sds import SecretDiscovery
+from mesh.agent.sds import SecretDiscovery, secrets_of
 from mesh.agent.service import read_service
 from mesh.agent.settings import AgentSettings, read_settings
+from mesh.agent.trust import follow_roots
 from mesh.agent.unix_socket import serve
 from mesh.agent.workload_api import WorkloadApi
 from mesh.base.clock import SystemClock
@@ -61,6 +64,7 @@ class Agent:
         self._identity: Latest[Identity] = Latest()
         self._channels: Latest[aio.Channel] = Latest()
         self._names: Latest[NameTable] = Latest()
+        self._holders = Holders()
         self._gates = Gates(self._clock.monotonic())
         self._reports = Reports()
         self._channel_keeper = ChannelKeeper(settings, self._channels)
@@ -98,7 +102,7 @@ class Agent:
         await stack.enter_async_context(serve_dns(names, str(settings.dns.address), settings.dns.port))
         handlers = (
             WorkloadApi(self._identity, self._metrics).handler(),
-            SecretDiscovery(self._identity).handler(),
+            SecretDiscovery(self._identity, self._holders).handler(),
         )
         await stack.enter_async_context(serve(settings.socket, settings.socket_group, handlers))
         session = await stack.enter_async_context(_session())
@@ -110,6 +114,7 @@ class Agent:
         reporter = Reporter(self._service, self._reports, registered=lambda _: self._open(Gate.REGISTERED))
         group.create_task(self._identity_keeper.run())
         group.create_task(self._renew_channels())
+        group.create_task(self._keep_roots())
         group.create_task(self._write_bootstrap())
         group.create_task(self._watch_names())
         group.create_task(self._checks.run())
@@ -117,7 +122,7 @@ class Agent:
         for name, converse in (
             ("registry", reporter.converse),
             ("names", lambda channel, done: follow_names(channel, done, self._names, self._settings.state_dir)),
-            ("roots", lambda channel, done: follow_roots(channel, done, self._identity)),
+            ("roots", self._follow_roots),
         ):
             group.create_task(keep_talking(name, self._channels, converse, rng=self._rng))
 
@@ -125,6 +130,18 @@ class Agent:
         async for identity in self._identity.watch():
             await self._channel_keeper.renew(identity.svid, identity.bundle)
             self._open(Gate.IDENTITY)
+
+    async def _follow_roots(self, channel: aio.Channel, established: asyncio.Event) -> None:
+        await follow_roots(channel, established, self._identity, self._holders, self._identity_keeper.hurry)
+
+    async def _keep_roots(self) -> None:
+        """Have the roots survive a restart, and only then say that they are held."""
+        async for identity in self._identity.watch():
+            try:
+                await asyncio.to_thread(roots_file.keep, self._settings, identity.bundle.to_pem())
+            except OSError as error:
+                log.warning("the roots could not be kept, a restart may need a token", extra={"reason": str(error)})
+            self._holders.expect(identity, secrets_of(identity))
 
     async def _watch_names(self) -> None:
         async for _ in self._names.watch():

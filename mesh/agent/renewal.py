@@ -83,6 +83,11 @@ class RenewalSchedule:
         self.next_at = now + timedelta(seconds=backoff_s(self._failures, self._rng, max_s=max_s))
         self._failures += 1
 
+    def hurry(self, within_s: float, *, now: datetime) -> None:
+        """Renew within so many seconds, at a moment chosen by chance: everybody is asked at the same time."""
+        if self.state is State.HELD:
+            self.next_at = min(self.next_at, now + timedelta(seconds=self._rng.uniform(0.0, within_s)))
+
     def tick(self, *, now: datetime) -> bool:
         """Let time pass; say whether it is time to ask."""
         if self.state in (State.HELD, State.ASKING) and self._not_after is not None and now >= self._not_after:

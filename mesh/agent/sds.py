@@ -16,6 +16,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from mesh.agent.holders import Holders
 from mesh.agent.identity import Identity
 from mesh.agent.latest import Latest
 from mesh.base.errors import RemoteProtocolError
@@ -52,8 +53,9 @@ def secrets_of(identity: Identity) -> ResourceView:
 class SecretDiscovery:
     """Serves StreamSecrets and DeltaSecrets from whatever identity is the latest."""
 
-    def __init__(self, identity: Latest[Identity]) -> None:
+    def __init__(self, identity: Latest[Identity], holders: Holders) -> None:
         self._identity = identity
+        self._holders = holders
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a gRPC server needs to answer the service's methods."""
@@ -85,15 +87,18 @@ class SecretDiscovery:
         async for identity in self._identity.watch():
             stream.update(secrets_of(identity))
             break
-        async with asyncio.TaskGroup() as group:
-            follower = group.create_task(self._follow(stream, sender))
-            try:
-                async for request in requests:
-                    await sender.send(_receive(stream, request))
-            except RemoteProtocolError as error:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            finally:
-                follower.cancel()
+        with self._holders.holding(stream):
+            async with asyncio.TaskGroup() as group:
+                follower = group.create_task(self._follow(stream, sender))
+                try:
+                    async for request in requests:
+                        answers = _receive(stream, request)
+                        self._holders.look()
+                        await sender.send(answers)
+                except RemoteProtocolError as error:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                finally:
+                    follower.cancel()
 
     async def _follow(self, stream: SotwStream | DeltaStream, sender: _Sender) -> None:
         async for identity in self._identity.watch():

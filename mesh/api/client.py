@@ -118,6 +118,18 @@ class MeshClient:
         """Return trust domain, roots and intermediates as PEM."""
         return await self._call("GET", "/v1/ca/roots")
 
+    async def root_status(self) -> Json:
+        """Return the roots, the next step of a rotation, and who has not come along."""
+        return await self._call("GET", "/v1/ca/rotation")
+
+    async def rotate_root(self, step: str, *, force: bool = False) -> Json:
+        """Take a step of the root's rotation: prepare, activate, retire or abandon.
+
+        Raises:
+            ApiError: kind `not_yet` when somebody would be left behind, `conflict` when another step comes first.
+        """
+        return await self._call("POST", f"/v1/ca/rotation/{step}", body=json.dumps({"force": force}))
+
     async def proxies(self) -> list[Json]:
         """Return how far each proxy has come."""
         return list((await self._call("GET", "/v1/proxies"))["proxies"])

@@ -11,6 +11,7 @@ from mesh.base.durations import parse_duration
 from mesh.base.errors import ConfigError
 from mesh.cli.exits import FAILED
 from mesh.cli.output import say, show, show_json
+from mesh.cli.root import root
 from mesh.cli.session import api_options, call
 
 
@@ -65,6 +66,9 @@ def proxy_status(address: str, token_file: Path | None, output: str) -> None:
 @click.group()
 def ca() -> None:
     """The certificate authority."""
+
+
+ca.add_command(root)
 
 
 @ca.command("roots")

@@ -18,7 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "intention": ("mesh.cli.intention:intention", "Who may call whom, and by which rule."),
     "catalog": ("mesh.cli.catalog:catalog", "Services and their instances."),
     "proxy": ("mesh.cli.catalog:proxy", "How far each sidecar has come."),
-    "ca": ("mesh.cli.catalog:ca", "The roots of the mesh."),
+    "ca": ("mesh.cli.catalog:ca", "The roots of the mesh, and their rotation."),
     "token": ("mesh.cli.catalog:token", "One-time tokens for hosts that join."),
     "redirect": ("mesh.cli.redirect:redirect", "Interception: iptables rules of this host."),
     "probe": ("mesh.cli.probe:probe", "Prove that a call comes back through this host's sidecar."),
