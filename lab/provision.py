@@ -54,8 +54,7 @@ def files_of(topology: Topology, host: HostSpec, service_hcl: str = "") -> dict[
         "/etc/hosts": HostFile(f"127.0.0.1 localhost\n::1 localhost\n{host.address} {host.name}\n"),
         "/etc/resolv.conf": HostFile("nameserver 127.0.0.1\noptions timeout:1 attempts:2\n"),
         "/etc/nsswitch.conf": HostFile("passwd: files\ngroup: files\nhosts: files dns\n"),
-        "/etc/passwd": HostFile(_passwd()),
-        "/etc/group": HostFile(_group()),
+        **{f"/etc/{name}": HostFile(text) for name, text in users().items()},
     }
     if host.role is Role.CONTROL_PLANE:
         files["/etc/mesh/control-plane.json"] = HostFile(_json(control_plane_config(topology, host)))
@@ -109,6 +108,11 @@ def agent_config(topology: Topology, host: HostSpec) -> dict[str, object]:
         "sidecar_admin": {"address": "127.0.0.1", "port": ports.SIDECAR_ADMIN},
         "probe": {"address": ports.PROBE_VIP, "port": ports.PROBE, "uid": ports.UID_APP},
     }
+
+
+def users() -> dict[str, str]:
+    """Return the files below /etc that say who lives on a host; the images have the same."""
+    return {"passwd": _passwd(), "group": _group()}
 
 
 def _passwd() -> str:

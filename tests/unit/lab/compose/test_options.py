@@ -1,0 +1,83 @@
+"""What a person may say about images."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lab.compose import build
+from lab.compose.options import Options, choose_base
+from lab.compose.recipes import Base
+from lab.driver import LabError
+
+DEFAULT = Base("debian@sha256:1")
+
+
+@pytest.mark.parametrize(
+    ("environment", "options"),
+    [
+        pytest.param({}, Options(), id="nothing said"),
+        pytest.param({"BASE": "debootstrap"}, Options(base="debootstrap"), id="Debian packages alone"),
+        pytest.param({"BASE_IMAGE": "ubuntu:24.04"}, Options(base="ubuntu:24.04"), id="another base image"),
+        pytest.param(
+            {"OFFLINE": "1", "BUNDLE": "b.tar"}, Options(is_offline=True, bundle="b.tar"), id="without a network"
+        ),
+        pytest.param({"OFFLINE": "0", "BUNDLE": ""}, Options(), id="OFFLINE=0 says no"),
+    ],
+)
+def test_options(environment: dict[str, str], options: Options) -> None:
+    assert Options.from_environment(environment) == options
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        pytest.param(
+            {"BASE": "ubuntu"}, "right would be BASE=debootstrap, or BASE_IMAGE=ubuntu", id="a word for another"
+        ),
+        pytest.param({"BASE": "debootstrap", "BASE_IMAGE": "x"}, "say one of them", id="both ways at once"),
+        pytest.param({"CA_BUNDLE": "/nowhere.pem"}, "no such file", id="a file that is not there"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(environment: dict[str, str], says: str) -> None:
+    with pytest.raises(LabError, match=says) as caught:
+        Options.from_environment(environment)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "noted", "base"),
+    [
+        pytest.param("", "", DEFAULT, id="the default"),
+        pytest.param("", "debootstrap", Base(), id="what was said before"),
+        pytest.param("ubuntu:24.04", "debootstrap", Base("ubuntu:24.04", is_own_wish=True), id="what is said now"),
+    ],
+)
+def test_choose_base(said: str, noted: str, base: Base) -> None:
+    assert choose_base(said, noted, DEFAULT) == base
+
+
+def test_the_same_context_is_the_same_bytes(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.whl"
+    kept.write_bytes(b"wheel")
+    packed = []
+    for context in ({"b": b"1", "wheels/kept.whl": kept}, {"wheels/kept.whl": kept, "b": b"1"}):
+        file = io.BytesIO()
+        build.pack(context, file)
+        packed.append(file.getvalue())
+        kept.touch()
+        kept.chmod(0o600)
+    assert packed[0] == packed[1]
+    with tarfile.open(fileobj=io.BytesIO(packed[0])) as archive:
+        assert [(entry.name, entry.mode, entry.uid) for entry in archive] == [
+            ("b", 0o644, 0),
+            ("wheels/kept.whl", 0o644, 0),
+        ]
+
+
+def test_a_build_gets_the_proxies_of_this_shell_and_nothing_else() -> None:
+    shell = {"https_proxy": "http://p:1", "NO_PROXY": "x", "PATH": "/bin", "AWS_SECRET": "s", "HTTP_PROXY": ""}
+    assert build.proxies(shell) == {"https_proxy": "http://p:1", "NO_PROXY": "x"}
