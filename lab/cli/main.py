@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from lab import choice
-from lab.cli import output
+from lab import choice, keeper
+from lab.cli import breaking, output
 from lab.driver import Driver, LabError, checkout
-from lab.faults import DEFAULT_DURATION_S, FAULTS, MAX_DURATION_S
 from mesh.base.durations import format_duration, parse_duration
 from mesh.base.errors import ConfigError
 from mesh.base.names import require_label
@@ -154,7 +153,9 @@ def down(context: Context) -> None:
 @click.pass_obj
 def status(context: Context) -> None:
     """Show the hosts and what runs on them."""
-    found = context.driver.status()
+    driver = context.driver
+    faults = keeper.kept(driver)
+    found = {**driver.status(), "faults": [record.order.name for record in faults]}
     if context.form == "json":
         return output.as_json(found)
     rows = []
@@ -170,8 +171,8 @@ def status(context: Context) -> None:
             )
         )
     output.table(("HOST", "ADDRESS", "DATACENTER", "RUNS", "UNITS"), rows)
-    for fault in found["faults"]:
-        output.say(f"broken on purpose: {fault}")
+    for record in faults:
+        output.say(f"broken on purpose: {record.order.name}, for another {format_duration(record.left_s)}")
     return None
 
 
@@ -223,31 +224,8 @@ def logs(context: Context, host: str, unit: str | None, lines: int) -> None:
         output.data(text.rstrip("\n"))
 
 
-@cli.command("break")
-@click.option("--for", "duration", default=format_duration(DEFAULT_DURATION_S), show_default=True)
-@click.option("--unit", default="", help="which unit, for kill and pause")
-@click.argument("fault", type=click.Choice(sorted(FAULTS)))
-@click.argument("host")
-@click.pass_obj
-def break_(context: Context, fault: str, host: str, unit: str, duration: str) -> None:
-    """Break something on a host. It heals by itself."""
-    seconds = parse_duration(duration)
-    if FAULTS[fault].needs_unit != bool(unit):
-        raise click.UsageError(f"{fault} {'needs' if FAULTS[fault].needs_unit else 'takes no'} --unit")
-    if not 0 < seconds <= MAX_DURATION_S:
-        raise click.UsageError(f"--for {duration}: a fault lasts more than 0 s and at most 1h")
-    breaker: Any = context.driver
-    breaker.inject(fault, host, duration_s=seconds, options={"unit": unit} if unit else {})
-    output.say(f"broken: {FAULTS[fault].what} ({host}); heals by itself in {format_duration(seconds)}")
-
-
-@cli.command()
-@click.pass_obj
-def heal(context: Context) -> None:
-    """End every fault now."""
-    breaker: Any = context.driver
-    healed = breaker.heal()
-    output.say("healed: " + ", ".join(healed) if healed else "nothing was broken")
+cli.add_command(breaking.break_)
+cli.add_command(breaking.heal)
 
 
 @cli.command()

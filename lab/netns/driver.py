@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab import keeper
 from lab.driver import UP_TIMEOUT_S, Completed, LabError, Progress, checkout, dead
 from lab.netns import control, launch
 from lab.services import is_foreign, service_files
@@ -56,6 +57,7 @@ class NetnsDriver:
             LabError: a gate did not open in time; nothing is left behind.
         """
         with launch.locked(self.folder):
+            keeper.abandon(self.lab_name)
             launch.end(self.folder)
             started = launch.start(self.folder, topology, checkout(), fixed_ports=self.lab_name == "default")
             try:
@@ -109,6 +111,7 @@ class NetnsDriver:
     def down(self) -> None:
         """End the lab; nothing of it remains."""
         with launch.locked(self.folder):
+            keeper.abandon(self.lab_name)
             launch.end(self.folder)
 
     def status(self) -> dict[str, Any]:
@@ -130,7 +133,6 @@ class NetnsDriver:
             "lab": self.lab_name,
             "driver": self.name,
             "hosts": hosts,
-            "faults": raw["faults"],
             "urls": dict(self.publish_urls()),
             "mesh_address": self.operator_address(),
         }
@@ -188,21 +190,6 @@ class NetnsDriver:
         self._host(host)
         order = {"op": "job", "job": "logs", "host": host, "unit": unit, "lines": lines}
         return str(control.ask(self.folder.control, order)["done"]["text"])
-
-    # -------------------------------------------------------------------------------------- faults
-
-    def inject(self, fault: str, host: str, *, duration_s: float, options: Mapping[str, str]) -> None:
-        """Break something on a host for `duration_s`."""
-        self._host(host)
-        if "unit" in options:
-            self._require_unit(host, options["unit"])
-        name = " ".join(part for part in (fault, host, options.get("unit", "")) if part)
-        order = {"op": "job", "job": "fault", "fault": fault, "host": host, "name": name, "duration_s": duration_s}
-        control.ask(self.folder.control, {**order, **options})
-
-    def heal(self) -> list[str]:
-        """End every fault under way."""
-        return list(self._ask("heal")["healed"])
 
     # -------------------------------------------------------------------------------------- ways in
 

@@ -186,8 +186,6 @@ class Init:
             case "add-host":
                 self.add_late(host_from_json(order["host"]), order["files"])
                 return {"ok": True}
-            case "heal":
-                return {"healed": self.heal()}
             case "down":
                 return {"ok": True}
             case unknown:
@@ -205,19 +203,11 @@ class Init:
             self.plan.service_files.pop(spec.name, None)
             raise
 
-    def heal(self) -> list[str]:
-        """End every fault that is under way."""
-        faults = {pid: job for pid, job in self.jobs.items() if job["job"] == "fault"}
-        for pid in faults:
-            os.kill(pid, signal.SIGTERM)
-        return [job["name"] for job in faults.values()]
-
     def status(self) -> dict[str, Any]:
         """Return everything the lab knows about itself."""
         return {
             "committed": self.is_committed,
             "topology": to_json(self.topology),
-            "faults": [job["name"] for job in self.jobs.values() if job["job"] == "fault"],
             "hosts": {name: {"pid": host.pid, "units": list(host.units.values())} for name, host in self.hosts.items()},
         }
 

@@ -1,4 +1,4 @@
-"""What an operator does from inside the lab: bring it up, grant a join token, add a service, break something.
+"""What an operator does from inside the lab: bring it up, grant a join token, add a service.
 
 Each job is a short-lived fork of the lab's init. It reaches a host's files through /proc/PID/root and talks to
 whoever ordered it in JSON lines: `{"progress": ...}` while it works, `{"done": ...}` or `{"error": ...}` at the end.
@@ -18,7 +18,7 @@ from typing import Any
 
 from lab import bringup
 from lab.driver import LabError, dead
-from lab.netns import faults, mounts
+from lab.netns import mounts
 from lab.netns.plan import Plan
 from lab.provision import HostFile
 from lab.services import platform_entry, service_files
@@ -140,16 +140,9 @@ async def logs(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     return {"text": "".join(f"{line}\n" for line in lines)}
 
 
-async def fault(job: Job, order: dict[str, Any]) -> dict[str, Any]:
-    """Break something, say so, and heal it when its time is over or when told to."""
-    await faults.run(order, job.pids, job.topology, on_injected=lambda: job.say(done={"injected": order["name"]}))
-    return {}
-
-
 JOBS: dict[str, Callable[[Job, dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]] = {
     "bring-up": bring_up,
     "add": add,
     "grant": grant,
     "logs": logs,
-    "fault": fault,
 }

@@ -20,7 +20,7 @@ import pytest
 from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 
-from lab import choice
+from lab import choice, keeper
 from lab.add import spec_of
 from lab.driver import Completed, Driver, LabError, checkout
 from lab.topology import Topology, load
@@ -144,11 +144,11 @@ class Lab:
     @contextlib.contextmanager
     def broken(self, fault: str, host: str, **options: str) -> Iterator[None]:
         """Have a fault on a host while the block runs. Ends all faults with it: one at a time."""
-        self.driver.inject(fault, host, duration_s=60.0, options=options)
+        keeper.inject(self.driver, fault, host, duration_s=60.0, options=options)
         try:
             yield
         finally:
-            self.driver.heal()
+            keeper.heal(self.driver)
 
     # ------------------------------------------------------------------------------------------ calls
 

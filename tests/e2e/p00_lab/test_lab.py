@@ -11,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+from lab import keeper
 from lab.driver import checkout
 from lab.netns import control
 from tests.e2e.kit import Lab, eventually, only_on
@@ -111,13 +112,13 @@ def test_07_the_demo_tells_every_hop_from_evidence(lab: Lab) -> None:
 def test_08_a_fault_ends_by_itself(lab: Lab) -> None:
     done = command(lab, "break", "cut", "pulse-1", "--for", "5s")
     assert done.returncode == 0, done.stderr
-    assert "cut pulse-1" in lab.driver.status()["faults"]
+    assert "cut pulse-1" in keeper.under_way(lab.driver)
     ping = ("ping", "-c1", "-W1", lab.driver.address_of("pulse-1"))
     assert lab.run("stranger-1", *ping, user="root").exit_code != 0
     eventually(
         lambda: lab.run("stranger-1", *ping, user="root").exit_code == 0, within_s=15, what="the cable to carry again"
     )
-    eventually(lambda: not lab.driver.status()["faults"], within_s=5, what="the fault to be over")
+    eventually(lambda: not keeper.under_way(lab.driver), within_s=5, what="the fault to be over")
 
 
 def test_09_heal_ends_every_fault_now(lab: Lab) -> None:
