@@ -1,7 +1,8 @@
 """The host's name server on loopback, UDP and TCP: a packet in, `mesh.agent.names` asked, a packet out.
 
-It answers at once from memory and never forwards, so no question can wait for anybody. The table is kept on disk,
-so that names outlive a restart of the agent while the control plane is away.
+Names of the mesh are answered at once from memory, so no such question can wait for anybody. Names of others are
+refused or, where agent.json names resolvers, handed to a fixed number of tasks that ask those. The table is kept on
+disk, so that names outlive a restart of the agent while the control plane is away.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from dnslib import QTYPE, RCODE, RR, A, DNSError, DNSRecord
 from grpc import aio
 
 from mesh.agent.files import write_atomically
+from mesh.agent.foreign import Foreign
+from mesh.agent.forward import Forwarder
 from mesh.agent.latest import Latest
-from mesh.agent.names import NameTable, Outcome, Zone, answer, from_text, to_text
+from mesh.agent.names import Answer, NameTable, Outcome, Zone, answer, from_text, to_text
 from mesh.api import rpc
 from mesh.base.errors import RemoteProtocolError
 from mesh.telemetry.metrics import Metrics
@@ -42,13 +45,14 @@ _CODES = {
 class NameServer:
     """Answers packets from the latest table."""
 
-    def __init__(self, zone: Zone, names: Latest[NameTable], metrics: Metrics) -> None:
+    def __init__(self, zone: Zone, names: Latest[NameTable], metrics: Metrics, *, forwards: bool = False) -> None:
         self._zone = zone
         self._names = names
         self._metrics = metrics
+        self._forwards = forwards
 
-    def respond(self, packet: bytes) -> bytes | None:
-        """Return the answer to a packet; None when it is no question and deserves no answer."""
+    def respond(self, packet: bytes) -> bytes | Foreign | None:
+        """Return the answer to a packet, or that others must be asked; None when it deserves no answer."""
         try:
             query = DNSRecord.parse(packet[:MAX_QUERY_BYTES])
         except (DNSError, ValueError, IndexError, UnicodeError):
@@ -60,7 +64,13 @@ class NameServer:
             reply.header.rcode = RCODE.NOTIMP
             return bytes(reply.pack())
         question = query.questions[0]
-        found = answer(self._names.peek(), self._zone, str(question.qname), is_a=question.qtype == QTYPE.A)
+        is_a = question.qtype == QTYPE.A
+        found = answer(self._names.peek(), self._zone, str(question.qname), is_a=is_a, forwards=self._forwards)
+        if found.outcome is Outcome.FOREIGN:
+            if (foreign := Foreign(query)).is_forwarded:
+                self._metrics.counter("mesh_dns_queries_total", found.outcome.value).value += 1
+                return foreign
+            found = Answer(Outcome.REFUSED)
         reply.header.rcode = _CODES[found.outcome]
         if found.outcome is Outcome.ADDRESS:
             reply.add_answer(RR(question.qname, QTYPE.A, ttl=TTL_S, rdata=A(found.address)))
@@ -69,8 +79,9 @@ class NameServer:
 
 
 class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, server: NameServer) -> None:
+    def __init__(self, server: NameServer, forwarder: Forwarder) -> None:
         self._server = server
+        self._forwarder = forwarder
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,12 +89,18 @@ class _Udp(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         reply = self._server.respond(data)
-        if reply is not None and self._transport is not None:
-            self._transport.sendto(reply, addr)
+        if isinstance(reply, Foreign):
+            self._forwarder.submit(reply, lambda answer: self._send(answer, addr))
+        elif reply is not None:
+            self._send(reply, addr)
+
+    def _send(self, reply: bytes, address: tuple[str, int]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(reply, address)
 
 
 @asynccontextmanager
-async def serve_dns(server: NameServer, address: str, port: int) -> AsyncIterator[None]:
+async def serve_dns(server: NameServer, address: str, port: int, forwarder: Forwarder) -> AsyncIterator[None]:
     """Answer on UDP and TCP of one address until the block ends.
 
     Raises:
@@ -91,10 +108,10 @@ async def serve_dns(server: NameServer, address: str, port: int) -> AsyncIterato
     """
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _talk(server, reader, writer)
+        await _talk(server, forwarder, reader, writer)
 
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(server), local_addr=(address, port))
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(server, forwarder), local_addr=(address, port))
     try:
         async with await asyncio.start_server(talk, address, port, limit=4 * MAX_QUERY_BYTES):
             yield
@@ -102,7 +119,9 @@ async def serve_dns(server: NameServer, address: str, port: int) -> AsyncIterato
         transport.close()
 
 
-async def _talk(server: NameServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _talk(
+    server: NameServer, forwarder: Forwarder, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     """Answer the questions of one TCP connection; each has its length in two bytes before it."""
     try:
         async with asyncio.timeout(IDLE_S):
@@ -111,6 +130,8 @@ async def _talk(server: NameServer, reader: asyncio.StreamReader, writer: asynci
                 if length > MAX_QUERY_BYTES:
                     return
                 reply = server.respond(await reader.readexactly(length))
+                if isinstance(reply, Foreign):
+                    reply = await forwarder.ask(reply, over_tcp=True)
                 if reply is None:
                     return
                 writer.write(len(reply).to_bytes(2, "big") + reply)

@@ -26,9 +26,10 @@ from mesh.agent.checks import CheckRunner
 from mesh.agent.conversation import keep_talking
 from mesh.agent.dataplane import SidecarWatch, write_bootstrap_file
 from mesh.agent.dns import NameServer, follow_names, load_names, serve_dns
+from mesh.agent.forward import Forwarder, read_spare_ports
 from mesh.agent.gates import Gate, Gates
-from mesh.agent.http import AgentHttp, serve_http
 from mesh.agent.holders import Holders
+from mesh.agent.http import AgentHttp, serve_http
 from mesh.agent.identity import Identity, IdentityKeeper
 from mesh.agent.latest import Latest
 from mesh.agent.names import NameTable, Zone
@@ -76,6 +77,8 @@ class Agent:
             service.checks, self._reports, clock=self._clock, rng=self._rng, metrics=self._metrics
         )
         self._sidecar = SidecarWatch(settings)
+        resolvers = tuple(map(str, settings.dns.forward_to))
+        self._forwarder = Forwarder(resolvers, self._rng, self._metrics, read_spare_ports() if resolvers else ())
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT.
@@ -98,8 +101,9 @@ class Agent:
     async def _open_doors(self, stack: AsyncExitStack) -> None:
         settings = self._settings
         zone = Zone(settings.namespace, settings.trust_domain, settings.datacenter)
-        names = NameServer(zone, self._names, self._metrics)
-        await stack.enter_async_context(serve_dns(names, str(settings.dns.address), settings.dns.port))
+        names = NameServer(zone, self._names, self._metrics, forwards=self._forwarder.is_used)
+        dns = settings.dns
+        await stack.enter_async_context(serve_dns(names, str(dns.address), dns.port, self._forwarder))
         handlers = (
             WorkloadApi(self._identity, self._metrics).handler(),
             SecretDiscovery(self._identity, self._holders).handler(),
@@ -117,6 +121,7 @@ class Agent:
         group.create_task(self._keep_roots())
         group.create_task(self._write_bootstrap())
         group.create_task(self._watch_names())
+        group.create_task(self._forwarder.run())
         group.create_task(self._checks.run())
         group.create_task(self._sidecar.run(session, self._note_sidecar))
         for name, converse in (

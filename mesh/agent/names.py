@@ -9,7 +9,8 @@ A service has one virtual address that never changes while the service exists, a
     payment-service.production.dominos.internal     written out
 
 A name that looks like one of these and is not a service does not exist (NXDOMAIN). Any other name is not ours to
-answer (REFUSED); nothing is ever forwarded, because an application inside the mesh reaches nothing outside it.
+answer: REFUSED, or FOREIGN where the host has resolvers to forward it to. What is the mesh's is never forwarded: no
+name under our suffixes, and none that begins with a service's, as a `search` line in resolv.conf would make them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
+from mesh.base import ports
 from mesh.base.errors import ConfigError, RemoteProtocolError
 from mesh.base.names import require_label
 
 MAX_NAMES = 10_000
+PRIVATE = frozenset({"mesh", "consul"})
+FIRST_VIRTUAL = IPv4Network(ports.VIRTUAL_RANGE).network_address.packed[0]
 CONSUL_KINDS = frozenset({"virtual", "service", "connect"})
 
 
@@ -34,6 +38,7 @@ class Outcome(StrEnum):
     EMPTY = "empty"  # the name exists, and has no record of that type: NOERROR without an answer
     UNKNOWN = "unknown"  # NXDOMAIN
     REFUSED = "refused"
+    FOREIGN = "foreign"  # for the host's resolvers to answer
     NOT_YET = "not-yet"  # SERVFAIL: the agent has no table yet; "does not exist" would be a lie that is cached
 
 
@@ -85,6 +90,13 @@ class Zone:
             return name  # looks like the mesh and is no service: it does not exist
         return None
 
+    def is_private(self, name: str) -> bool:
+        """Say whether `name`, which no service has, is none to tell others: ours, the root, or a virtual address."""
+        labels = name.split(".")
+        if labels[-1] in PRIVATE or name in ("", self.trust_domain):
+            return True
+        return name.endswith(".in-addr.arpa") and labels[-3].isdecimal() and int(labels[-3][:3]) >= FIRST_VIRTUAL
+
     def _suffixes(self) -> frozenset[tuple[str, ...]]:
         consul = {
             tail
@@ -99,7 +111,7 @@ class Zone:
         return frozenset({(), (self.namespace,), written_out, *consul})
 
 
-def answer(table: NameTable | None, zone: Zone, name: str, *, is_a: bool) -> Answer:
+def answer(table: NameTable | None, zone: Zone, name: str, *, is_a: bool, forwards: bool = False) -> Answer:
     """Answer one question.
 
     Args:
@@ -107,16 +119,28 @@ def answer(table: NameTable | None, zone: Zone, name: str, *, is_a: bool) -> Ans
         zone: this host's suffixes.
         name: the question, any case, with or without the final dot.
         is_a: whether an IPv4 address was asked for; AAAA and all other types exist without records.
+        forwards: whether this host has resolvers for the names of others.
     """
-    service = zone.service_in(name.rstrip(".").lower())
+    name = name.rstrip(".").lower()
+    service = zone.service_in(name)
     if service is None:
-        return Answer(Outcome.REFUSED)
+        return _of_others(table, zone, name) if forwards else Answer(Outcome.REFUSED)
     if table is None:
         return Answer(Outcome.NOT_YET)
     address = table.addresses.get(service)
     if address is None:
-        return Answer(Outcome.UNKNOWN)
+        # One label without a service may be a neighbour that is no host of the mesh, such as a container's name.
+        is_foreign = forwards and "." not in name and not zone.is_private(name)
+        return Answer(Outcome.FOREIGN if is_foreign else Outcome.UNKNOWN)
     return Answer(Outcome.ADDRESS, address) if is_a else Answer(Outcome.EMPTY)
+
+
+def _of_others(table: NameTable | None, zone: Zone, name: str) -> Answer:
+    if zone.is_private(name):
+        return Answer(Outcome.REFUSED)
+    if table is not None and name.split(".", 1)[0] in table.addresses:
+        return Answer(Outcome.UNKNOWN)  # and not REFUSED, at which glibc would stop searching
+    return Answer(Outcome.FOREIGN)
 
 
 def to_text(table: NameTable) -> str:

@@ -78,6 +78,8 @@ METRICS: dict[str, Metric] = {
         Metric("mesh_svid_not_after_seconds", Kind.GAUGE, "End of the SVID, Unix time."),
         Metric("mesh_checks_total", Kind.COUNTER, "Health checks run.", ("check", "result")),
         Metric("mesh_dns_queries_total", Kind.COUNTER, "Questions answered.", ("result",)),
+        Metric("mesh_dns_forwarded_total", Kind.COUNTER, "Questions that the host's resolvers were asked.",
+               ("result",)),
         Metric("mesh_workload_api_streams", Kind.GAUGE, "Open streams on the agent's socket.", ("method",)),
         # The control plane.
         Metric("mesh_xds_streams", Kind.GAUGE, "Connected proxies."),

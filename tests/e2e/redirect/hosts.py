@@ -112,8 +112,14 @@ class Host:
 
 
 @contextmanager
-def two_hosts(*, has_users: bool, has_default_route: bool = True) -> Iterator[tuple[Host, Host]]:
-    """Make a mesh host and a stranger beside it, with a link, addresses of both families, and routes if so."""
+def two_hosts(*, has_users: bool, has_default_route: bool = True, serves: bool = True) -> Iterator[tuple[Host, Host]]:
+    """Make a mesh host and a stranger beside it, with a link and addresses of both families.
+
+    Args:
+        has_users: put them into a user namespace of their own.
+        has_default_route: each routes what it does not know to the other.
+        serves: open the ports of agent, sidecar and application here, and some there.
+    """
     with ExitStack() as stack:
         first = stack.enter_context(_holder(_new_users() if has_users else ["unshare", "--net"], has_users=has_users))
         here = Host(first, has_users)
@@ -126,9 +132,10 @@ def two_hosts(*, has_users: bool, has_default_route: bool = True) -> Iterator[tu
                 host.run("ip", "link", "set", link, "up")
             if has_default_route:
                 host.run("ip", "route", "add", "default", "via", peer)
-        for uid, ports in PORTS.items():
+        for uid, ports in PORTS.items() if serves else ():
             stack.enter_context(serving(here, *ports, uid=uid))
-        stack.enter_context(serving(far, 8080, 53, 443, 8502, 8503))
+        if serves:
+            stack.enter_context(serving(far, 8080, 53, 443, 8502, 8503))
         yield here, far
 
 

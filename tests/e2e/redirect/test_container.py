@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +21,7 @@ RESOLVER, DOCKERS_PORT = "127.0.0.11", "41053"
 FLAGS = ("--host-address", HERE, "--control-plane", FAR, "--app-port", "8080", "--resolver", RESOLVER)
 FORWARD = (*FLAGS, "--forward-to", RESOLVER)
 VIP = "240.0.0.1"
+NAMES = Path(__file__).with_name("names.py")
 
 # What dockerd 20.10 writes into a container's table nat (libnetwork, resolver_unix.go).
 DOCKERS_RULES = f"""*nat
@@ -39,8 +44,13 @@ COMMIT
         pytest.param(True, id="in a user namespace"),
     ],
 )
-def container(request: pytest.FixtureRequest) -> Iterator[Host]:
-    with two_hosts(has_users=request.param, has_default_route=False) as (here, _):
+def has_users(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture(scope="module")
+def container(has_users: bool) -> Iterator[Host]:
+    with two_hosts(has_users=has_users, has_default_route=False) as (here, _):
         here.run("sh", "-c", f"iptables-restore --noflush <<'END'\n{DOCKERS_RULES}END\n")
         with serving(here, int(DOCKERS_PORT), uid=ROOT, address=RESOLVER):
             yield here
@@ -113,3 +123,31 @@ def test_06_the_right_to_administer_the_network_is_all_it_takes(container: Host)
     assert container.dial("tcp", VIP, 80, uid=APP) == f"port 15001 for {VIP}:80"
     container.mesh_redirect("remove", within=bare)
     assert "MESHYARD" not in container.run("iptables-save").stdout
+
+
+@contextmanager
+def running(host: Host, *words: str, uid: int) -> Iterator[subprocess.Popen[str]]:
+    command = host.command(sys.executable, "-B", str(NAMES), *words, uid=uid)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_07_names_of_the_mesh_and_of_neighbours_both_come_back_and_no_service_is_told(has_users: bool) -> None:
+    with two_hosts(has_users=has_users, has_default_route=False, serves=False) as (here, _):
+        here.run("sh", "-c", f"iptables-restore --noflush <<'END'\n{DOCKERS_RULES}END\n")
+        here.mesh_redirect("apply", *FORWARD)
+        with (
+            running(here, "resolver", RESOLVER, DOCKERS_PORT, uid=ROOT) as resolver,
+            running(here, "agent", RESOLVER, uid=AGENT),
+        ):
+            for uid in (APP, OTHER, ROOT):
+                came = here.run(sys.executable, "-B", str(NAMES), "ask", RESOLVER, "100", uid=uid).stdout
+                assert came.splitlines() == ["ledger-1 10.91.0.15", "payment-service 240.0.0.3"]
+            resolver.kill()
+            assert resolver.stdout is not None
+            assert set(resolver.stdout.read().split()) == {"ledger-1."}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mesh.agent.dns import NAMES_FILE, NameServer, load_names
 from mesh.agent.files import write_atomically
+from mesh.agent.foreign import Foreign
 from mesh.agent.latest import Latest
 from mesh.agent.names import NameTable, Zone, to_text
 from mesh.telemetry.metrics import Metrics
@@ -18,11 +19,11 @@ from mesh.telemetry.metrics import Metrics
 TABLE = NameTable(7, {"payment-service": "240.0.0.3"})
 
 
-def server(table: NameTable | None = TABLE) -> NameServer:
+def server(table: NameTable | None = TABLE, *, forwards: bool = False) -> NameServer:
     names: Latest[NameTable] = Latest()
     if table is not None:
         names.set(table)
-    return NameServer(Zone("production", "dominos.internal", "east"), names, Metrics())
+    return NameServer(Zone("production", "dominos.internal", "east"), names, Metrics(), forwards=forwards)
 
 
 def ask(name: str, kind: str = "A", table: NameTable | None = TABLE) -> DNSRecord:
@@ -65,6 +66,31 @@ def test_other_operations_and_several_questions_are_not_implemented() -> None:
         reply = server().respond(query.pack())
         assert reply is not None
         assert DNSRecord.parse(reply).header.rcode == RCODE.NOTIMP
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_forwarded"),
+    [
+        pytest.param("ledger-1", "A", True, id="a neighbour"),
+        pytest.param("ledger-1", "AAAA", True, id="its IPv6 address"),
+        pytest.param("ledger-1", "ANY", False, id="everything of it"),
+        pytest.param("payment-service", "A", False, id="a service"),
+        pytest.param("payment-service", "AAAA", False, id="a service's IPv6 address"),
+    ],
+)
+def test_what_is_for_others_to_answer(name: str, kind: str, is_forwarded: bool) -> None:
+    asked = DNSRecord.question(name, kind).pack()
+    assert isinstance(server(forwards=True).respond(asked), Foreign) is is_forwarded
+    assert not isinstance(server().respond(asked), Foreign)
+
+
+@given(st.binary(max_size=20), st.integers(0, 30))
+def test_every_question_for_others_can_be_asked(noise: bytes, at: int) -> None:
+    packet = DNSRecord.question("ledger-1.example").pack()
+    found = server(forwards=True).respond(packet[:at] + noise + packet[at + len(noise) :])
+    if isinstance(found, Foreign):
+        assert DNSRecord.parse(found.query(1)).questions[0].qname == found.asked.questions[0].qname
+        assert found.failure()
 
 
 @given(st.binary(max_size=200))

@@ -40,6 +40,44 @@ def test_names(name: str, outcome: Outcome) -> None:
     assert answer(TABLE, ZONE, name, is_a=True).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        pytest.param("example.com", Outcome.FOREIGN, id="the world"),
+        pytest.param("ledger-1", Outcome.FOREIGN, id="a neighbour that is no service, such as a container"),
+        pytest.param("payment-1.compose", Outcome.FOREIGN, id="a neighbour with a suffix"),
+        pytest.param("1.1.77.10.in-addr.arpa", Outcome.FOREIGN, id="whose address is this"),
+        pytest.param("payment-service", Outcome.ADDRESS, id="a service"),
+        pytest.param("payment-service.lan", Outcome.UNKNOWN, id="a service, with what a search line added"),
+        pytest.param("Payment-Service.LAN.", Outcome.UNKNOWN, id="the same, loudly"),
+        pytest.param("payment-service.staging", Outcome.UNKNOWN, id="a service in another namespace"),
+        pytest.param("refund-service.production", Outcome.UNKNOWN, id="under our namespace"),
+        pytest.param("refund-service.virtual.consul", Outcome.UNKNOWN, id="under Consul's"),
+        pytest.param("x.dominos.internal", Outcome.UNKNOWN, id="under the trust domain"),
+        pytest.param("dominos.internal", Outcome.REFUSED, id="the trust domain"),
+        pytest.param("control-plane.mesh", Outcome.REFUSED, id="the control plane"),
+        pytest.param("mesh", Outcome.UNKNOWN, id="the mesh's own suffix"),
+        pytest.param("consul", Outcome.UNKNOWN, id="Consul's own suffix"),
+        pytest.param("3.0.0.240.in-addr.arpa", Outcome.REFUSED, id="whose virtual address is this"),
+        pytest.param("", Outcome.UNKNOWN, id="the root"),
+    ],
+)
+def test_what_is_forwarded_and_what_never(name: str, outcome: Outcome) -> None:
+    assert answer(TABLE, ZONE, name, is_a=True, forwards=True).outcome is outcome
+    assert answer(TABLE, ZONE, name, is_a=True).outcome is not Outcome.FOREIGN
+
+
+@given(st.sampled_from(sorted(TABLE.addresses)), st.lists(st.from_regex(r"[a-z0-9-]{1,9}", fullmatch=True), max_size=5))
+def test_no_name_that_begins_with_a_service_is_ever_forwarded(service: str, rest: list[str]) -> None:
+    found = answer(TABLE, ZONE, ".".join([service, *rest]), is_a=True, forwards=True)
+    assert found.outcome is not Outcome.FOREIGN
+
+
+def test_before_the_first_table_one_label_may_be_a_service_and_stays_here() -> None:
+    assert answer(None, ZONE, "ledger-1", is_a=True, forwards=True) == Answer(Outcome.NOT_YET)
+    assert answer(None, ZONE, "deb.debian.org", is_a=True, forwards=True) == Answer(Outcome.FOREIGN)
+
+
 def test_other_types_exist_without_records() -> None:
     assert answer(TABLE, ZONE, "payment-service", is_a=False) == Answer(Outcome.EMPTY)
     assert answer(TABLE, ZONE, "refund-service", is_a=False) == Answer(Outcome.UNKNOWN)

@@ -45,6 +45,11 @@ def test_the_least_that_works_and_its_defaults(tmp_path: Path) -> None:
         pytest.param({"address": "payment-1"}, "address", id="a name in place of an address"),
         pytest.param({"control_plane": {}}, "control_plane.address", id="a key left out inside"),
         pytest.param({"dns": {"address": "127.0.0.1", "port": 0}}, "dns.port", id="no port"),
+        pytest.param(
+            {"dns": {"address": "127.0.0.1", "port": 53, "forward_to": ["9.9.9.9"] * 4}}, "dns.forward_to", id="four"
+        ),
+        pytest.param({"excluded_inbound_ports": [22, 0]}, "excluded_inbound_ports.1", id="an excluded port 0"),
+        pytest.param({"operator_networks": ["192.168.121.5/24"]}, "operator_networks.0", id="an address, no network"),
     ],
 )
 def test_errors_name_file_and_key(tmp_path: Path, change: dict[str, object], says: str) -> None:
