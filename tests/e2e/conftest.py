@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.driver import checkout
-from tests.e2e.kit import LAB, Lab, topology_of, topology_with
+from tests.e2e.kit import LAB, Lab, stretch_by, topology_of, topology_with
 
 HERE = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[dict[str, str]]()
@@ -61,16 +62,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def the_lab() -> Iterator[Lab]:
+def the_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The one lab of a driver that carries one at a time."""
     only = Lab(os.environ.get("LAB_NAME") or "default")
     was_up = only.driver.is_up()
-    only.is_fresh = was_up and only.driver.is_made_of(topology_of())
+    if not was_up:
+        only.up()
+    factor = stretch_by(only.measure())
+    if factor > 1:
+        reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(f"\nlooking at a host of this lab is slow: every time limit is {factor:.1f} times longer")
+    only.is_fresh = only.driver.is_made_of(topology_of())
     yield only
-    if was_up and not only.is_fresh:
-        only.renew()
-    elif not was_up:
+    if not was_up:
         only.driver.down()
+    elif not only.is_fresh:
+        only.renew()
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +102,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def _visit(only: Lab, settings: dict[str, str] | None) -> Lab:
     """Have the one lab with a mesh that has just started."""
-    if not only.driver.is_up():
-        only.up(settings)
-    elif settings or not only.is_fresh:
+    if settings or not only.is_fresh:
         only.renew(settings)
     only.is_fresh = False
     return only

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -46,9 +45,7 @@ def test_02_writing_the_intention_opens_within_a_second_and_removing_it_shuts(la
         assert charge(lab, "pulse-1") == 403
         allowing = intentions("payment-service", ("order-service", "allow"), ("pulse-service", "allow"), ("*", "deny"))
         assert lab.write_config(allowing, tmp_path).exit_code == 0
-        began = time.monotonic()
         eventually(lambda: charge(lab, "pulse-1") == 201, within_s=WITHIN_S, what="the intention to open the way")
-        assert time.monotonic() - began <= WITHIN_S
     finally:
         assert lab.write_config(original, tmp_path).exit_code == 0
     eventually(lambda: charge(lab, "pulse-1") == 403, within_s=WITHIN_S, what="the way to shut again")
