@@ -101,6 +101,8 @@ class CaService:
             with suppress(TimeoutError):
                 async with asyncio.timeout(REMIND_EVERY_S):
                     seen = await self._roots_changed.beyond(seen)
+            if before >= 0 and seen != before:
+                await asyncio.sleep(self._rotation.push_delay_s())
             if seen != before or self._holds_others(caller):
                 await self._send_roots(context, caller)
 

@@ -22,6 +22,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from random import Random
 
 from mesh.base.clock import Clock
 from mesh.ca.authority import Authority
@@ -39,7 +40,14 @@ from mesh.controlplane.authorities import (
 from mesh.controlplane.errors import ConflictError, NotYetError
 from mesh.controlplane.proxies import Proxies
 from mesh.controlplane.records import RotationRecord, rotation_record
-from mesh.controlplane.rotation_gates import Laggard, behind_bundle, below_old_root, count_members, spread_s
+from mesh.controlplane.rotation_gates import (
+    PUSHES_PER_S,
+    Laggard,
+    behind_bundle,
+    below_old_root,
+    count_members,
+    spread_s,
+)
 from mesh.controlplane.settings import ControlPlaneSettings
 from mesh.controlplane.state import MeshState
 from mesh.controlplane.store import Record
@@ -95,6 +103,7 @@ class RootRotation:
         said: Acknowledgements,
         proxies: Proxies,
         clock: Clock,
+        rng: Random,
     ) -> None:
         self.generations = dict(opened.generations)
         self._settings = settings
@@ -102,6 +111,7 @@ class RootRotation:
         self._said = said
         self._proxies = proxies
         self._clock = clock
+        self._rng = rng
         self._step = asyncio.Lock()
         self._complained_at: datetime | None = None
 
@@ -146,6 +156,11 @@ class RootRotation:
             return 0.0
         members = count_members(self._writer.state.issued.values(), now=self._clock.utcnow())
         return spread_s(members, self._settings.leaf_ttl_s)
+
+    def push_delay_s(self) -> float:
+        """Return how long to wait before one host is told of new roots, so that they do not all come back at once."""
+        members = count_members(self._writer.state.issued.values(), now=self._clock.utcnow())
+        return self._rng.uniform(0.0, members / PUSHES_PER_S)
 
     def laggards(self) -> tuple[Laggard, ...]:
         """Return who has not come along with the last step, so that the next would leave them behind."""

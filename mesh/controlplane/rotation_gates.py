@@ -19,6 +19,7 @@ from mesh.controlplane.acknowledgements import Acknowledged, Acknowledgements
 from mesh.controlplane.records import IssuedCertificate
 
 RENEWALS_PER_S = 20.0  # how many certificates per second a rotation asks of the authority
+PUSHES_PER_S = 50.0  # how many hosts per second are told of new roots; each opens its connections to us anew then
 SPREAD_MIN_S = 5.0
 SPREAD_FRACTION = 0.25  # of a leaf's life: who renews that early is still far from its ordinary moment
 

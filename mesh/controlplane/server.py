@@ -73,10 +73,11 @@ class ControlPlane:
         self._names_changed, self._roots_changed = Signal(), Signal()
         self._state = MeshState()
         self._writer = Writer(self._load_store(), self._state)
-        now, self._proxies, self._said = clock.utcnow(), Proxies(), Acknowledgements()
+        now, chance = clock.utcnow(), rng or SystemRandom()
+        self._proxies, self._said = Proxies(), Acknowledgements()
         self._opened = open_authorities(settings, self._state.authorities, self._state.rotation, now=now)
-        self._rotation = RootRotation(settings, self._opened, self._writer, self._said, self._proxies, clock)
-        self._own = OwnCertificate(settings, self._rotation.own_authority, now=now, rng=rng or SystemRandom())
+        self._rotation = RootRotation(settings, self._opened, self._writer, self._said, self._proxies, clock, chance)
+        self._own = OwnCertificate(settings, self._rotation.own_authority, now=now, rng=chance)
         self._build_services()
 
     async def serve(self, stop: asyncio.Event) -> None:
