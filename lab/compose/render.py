@@ -21,6 +21,11 @@ DOORS_DIR = "/run/doors"
 LAB_LABEL = 'dev.meshyard.lab: "${MESHYARD_LAB:-default}"'
 LAB_PREFIX_LEN = 16  # of the one network: both datacenters, and room
 IPV6_NETWORK = "fd77::/64"
+# What root of a machine would use to look around on it: other users' files and processes, its network.
+ROOT_MAY = (
+    *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
+    *("NET_BIND_SERVICE", "NET_ADMIN", "NET_RAW", "SYS_PTRACE"),
+)
 
 HEAD = """\
 # The lab on Docker Compose: every host of lab/topology.yaml as a group of containers. Written by `make compose-file`
@@ -40,6 +45,7 @@ HEAD = """\
 #   HOST-sidecar    the data plane
 #   HOST-probe      once: a call through both listeners of the sidecar has to come back
 #   HOST-app        the application; starts only then, and sees no file of the mesh
+#   HOST-root       not part of the lab: where an operator may do what root may, from the first time they ask for it
 #
 # Every process is a user of its own, by number, the same on every kind of host (docs/reference/ports.md).
 """
@@ -60,12 +66,22 @@ x-host: &host # the pause container: no process but tini, which collects the dea
   command: [tini, --, sleep, infinity]
   user: "65534:65534"
   restart: "no" # its death is the host's: what shared its network is cut off
-  tmpfs: ["/tmp:mode=1777,size=64m", "/var/tmp:mode=1777,size=64m"]
   pids_limit: 512 # what `lab exec` starts counts here
   mem_limit: 768m
   sysctls:
     net.ipv4.ip_unprivileged_port_start: "1024" # Docker's 0 would let everybody listen everywhere
     net.ipv4.ping_group_range: "1 0" # nobody: Docker's range would give every user a socket that rules cannot turn
+
+x-root: &root # for `lab exec --user root` alone, which starts it when it is needed; `up` does not
+  <<: *contained
+  profiles: [root]
+  image: ${{IMAGE_BASE:-meshyard/base}}
+  command: [tini, -s, --, sleep, infinity]
+  user: "0:0"
+  restart: "no"
+  pids_limit: 512
+  mem_limit: 768m
+  cap_add: [{", ".join(ROOT_MAY)}]
 
 x-once: &once # ends by itself, and must end well
   <<: *contained
@@ -129,6 +145,7 @@ VOLUME_KINDS = {
     "control-plane": (ports.UID_CONTROL_PLANE, "0755", "64m"),
     "control-plane-alone": (ports.UID_CONTROL_PLANE, "0750", "128m"),
     "root": (0, "0755", "4m"),
+    "everybody": (0, "1777", "64m"),
 }
 
 
@@ -177,8 +194,10 @@ def units_of_host(host: HostSpec) -> tuple[str, ...]:
 
 def volumes_of(host: HostSpec) -> dict[str, tuple[str, str]]:
     """Return the volumes of a host: path -> (the volume's short name, whose it is)."""
+    tmp = {"/tmp": ("tmp", "everybody")}  # noqa: S108 - of the host's own two containers; a unit has one to itself
     if host.role is Role.CONTROL_PLANE:
         return {
+            **tmp,
             "/etc/mesh": ("etc", "control-plane"),
             "/var/lib/mesh": ("state", "control-plane-alone"),
             "/var/log/mesh": ("log", "control-plane"),
@@ -192,7 +211,7 @@ def volumes_of(host: HostSpec) -> dict[str, tuple[str, str]]:
     own = {"/var/lib/app": ("app", "app-alone")}
     brought = {BROUGHT_DIR: ("service", "root")}
     is_brought = host.role is Role.SERVICE and not is_in_image(host)
-    return {**mesh, **own, **(brought if is_brought else {})}
+    return {**tmp, **mesh, **own, **(brought if is_brought else {})}
 
 
 # Which of its host's folders a unit sees; "ro" is what it only reads.
@@ -218,6 +237,8 @@ _OPERATOR = "${MESHYARD_FOLDER:-./.lab/default}/control-plane:/run/mesh"
 
 def _host(host: HostSpec, topology: Topology) -> str:
     runs = host.service or str(host.role)
+    is_plane = host.role is Role.CONTROL_PLANE
+    mounts = _mounts(host, dict.fromkeys(volumes_of(host), "rw"), with_operator=is_plane)
     lines = [
         f"  # ---- {host.name}: {runs}, datacenter {host.datacenter}",
         f"  {host.name}:",
@@ -226,12 +247,13 @@ def _host(host: HostSpec, topology: Topology) -> str:
         *_labels(host.name, "host"),
         "    networks:",
         f"      lab: {{ ipv4_address: {host.address}, ipv6_address: {ipv6_of(host.address)} }}",
-        *_mounts(host, dict.fromkeys(volumes_of(host), "rw"), with_operator=host.role is Role.CONTROL_PLANE),
+        *mounts,
     ]
     for unit in units_of_host(host):
         lines += _unit(host, unit)
     if host.publish:
         lines += _inner_door(host)
+    lines += [f"  {host.name}-root:", "    <<: *root", *_member_of(host.name), *_labels(host.name, "root"), *mounts]
     return "\n".join(lines) + "\n"
 
 

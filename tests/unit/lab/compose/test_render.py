@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from lab.compose.render import compose_text, ipv6_of, is_in_image, network_of, units_of_host
+from lab.compose.render import ROOT_MAY, compose_text, ipv6_of, is_in_image, network_of, units_of_host
 from lab.driver import checkout
 from lab.topology import HostSpec, Publish, Role, Topology, load
 from lab.units import units_of
@@ -36,7 +36,7 @@ def test_every_host_has_its_container_address_and_units_in_starting_order() -> N
     for host in TOPOLOGY.hosts.values():
         assert SERVICES[host.name]["hostname"] == host.name
         assert SERVICES[host.name]["networks"]["lab"]["ipv4_address"] == host.address
-        units = [name for name in names if name.startswith(f"{host.name}-") and not name.endswith("-door")]
+        units = [name for name in names if name.startswith(f"{host.name}-") and not name.endswith(("-door", "-root"))]
         assert units == [f"{host.name}-{unit}" for unit in units_of_host(host)]
         assert list(units_of_host(host)) == [unit.name for unit in units_of(host, "")], "the same units on every driver"
 
@@ -44,14 +44,17 @@ def test_every_host_has_its_container_address_and_units_in_starting_order() -> N
 def test_nothing_runs_that_the_topology_does_not_name() -> None:
     known = {f"{host.name}-{unit}" for host in TOPOLOGY.hosts.values() for unit in units_of_host(host)}
     doors = {f"{host.name}-door" for host in TOPOLOGY.hosts.values() if host.publish} | {"door"}
-    assert set(SERVICES) == set(TOPOLOGY.hosts) | known | doors
+    roots = {f"{name}-root" for name in TOPOLOGY.hosts}
+    assert set(SERVICES) == set(TOPOLOGY.hosts) | known | doors | roots
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["root"]} == roots
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_container_has_no_more_than_it_needs(name: str) -> None:
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
-    assert service.get("cap_add", []) == (["NET_ADMIN"] if name.endswith("-redirect") else [])
+    may = {"redirect": ["NET_ADMIN"], "root": list(ROOT_MAY)}.get(name.rpartition("-")[2], [])
+    assert service.get("cap_add", []) == may
     assert not service.get("privileged")
     assert service["read_only"] is True
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -62,16 +65,20 @@ def test_a_container_has_no_more_than_it_needs(name: str) -> None:
     assert {"devices", "ipc", "userns_mode", "volumes_from", "env_file"}.isdisjoint(service)
 
 
-def test_only_interception_and_the_doors_are_root() -> None:
+def test_only_interception_and_the_doors_are_root_and_whoever_asks_for_it() -> None:
     root = {name for name, service in SERVICES.items() if service["user"].startswith("0")}
-    assert root == {name for name in SERVICES if name.endswith(("-redirect", "door"))}
+    assert root == {name for name in SERVICES if name.endswith(("-redirect", "door", "-root"))}
+
+
+def test_what_root_may_is_less_than_a_machines_root() -> None:
+    assert {"SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO", "MKNOD", "SYS_BOOT", "BPF"}.isdisjoint(ROOT_MAY)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_folder_of_this_machine_is_seen_but_the_operators(name: str) -> None:
     volumes = [entry.partition(":")[0] for entry in SERVICES[name].get("volumes", [])]
     foreign = [entry for entry in SERVICES[name].get("volumes", []) if entry[0] in "./$~"]
-    is_plane = name in ("cp-1", "cp-1-control-plane")
+    is_plane = name in ("cp-1", "cp-1-control-plane", "cp-1-root")
     assert foreign == (["${MESHYARD_FOLDER:-./.lab/default}/control-plane:/run/mesh"] if is_plane else [])
     assert all(volume in FILE["volumes"] for volume in volumes if volume[0] not in "./$~")
 

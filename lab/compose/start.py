@@ -1,0 +1,208 @@
+"""From a topology to a lab whose gates are green: containers by `docker compose`, the rest as an operator would do it.
+
+Two calls of `docker compose up`: the hosts themselves, and, once their files lie on them, everything that runs on them.
+While the second one works through the order of the units, the operator's half (`lab.bringup`) already writes the config
+and grants the tokens. Whichever fails first ends the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lab import bringup
+from lab.compose import furnish
+from lab.compose.engine import Engine
+from lab.compose.place import SOCKET, Place
+from lab.compose.render import compose_text, units_of_host
+from lab.compose.sweep import MARK
+from lab.driver import LabError, checkout
+from lab.services import platform_entry, service_files
+from lab.topology import HostSpec, Topology
+from mesh.api.client import MeshClient
+from mesh.base import ports
+
+TIMED_OUT = 124
+_ENDED = re.compile(r'service "(?P<name>[a-z0-9-]+)" didn.t complete successfully: exit (?P<code>\d+)')
+Say = Callable[[str, bool], None]
+
+
+class Start:
+    """One start: of a lab, or of one more host of a running one."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        place: Place,
+        topology: Topology,
+        images: Mapping[str, str],
+        hosts: bringup.Hosts,
+        *,
+        say: Say,
+        deadline: float,
+    ) -> None:
+        self.engine, self.place, self.topology = engine, place, topology
+        self.hosts, self.say, self.deadline = hosts, say, deadline
+        self.environment = environment_of(engine, place, images)
+        self.files = {host.name: service_files(checkout() / host.service_dir) for host in topology.services}
+
+    async def lab(self) -> None:
+        """Start everything.
+
+        Raises:
+            LabError: something did not come up in time; the text names it.
+        """
+        prepare(self.place, self.topology)
+        doors = ["door"] if any(host.publish for host in self.topology.hosts.values()) else []
+        await self.compose("up", "--detach", "--no-deps", *self.topology.hosts, *doors)
+        await asyncio.gather(*(self.furnish(host) for host in self.topology.hosts.values()))
+        self.say(f"{len(self.topology.hosts)} hosts made", True)
+        services = self.topology.services
+        async with self.operator() as operator, asyncio.TaskGroup() as group:
+            group.create_task(self.compose("up", "--detach"))
+            group.create_task(
+                bringup.bring_up(
+                    operator,
+                    services,
+                    self.files,
+                    platform_entry(checkout()),
+                    self.hosts,
+                    say=self.say,
+                    deadline=self.deadline,
+                )
+            )
+
+    async def host(self, host: HostSpec, shown: HostSpec) -> None:
+        """Start one more host; `shown` is it as config entries name it."""
+        self.place.compose_file.write_text(compose_text(self.topology))
+        await self.compose("up", "--detach", "--no-deps", host.name)
+        await self.furnish(host)
+        units = [f"{host.name}-{unit}" for unit in units_of_host(host)]
+        async with self.operator() as operator, asyncio.TaskGroup() as group:
+            group.create_task(self.compose("up", "--detach", "--no-recreate", *units))
+            group.create_task(
+                bringup.add(operator, shown, self.files[host.name], self.hosts, say=self.say, deadline=self.deadline)
+            )
+
+    def operator(self) -> MeshClient:
+        """Return the way to the control plane, with the rights of its operator."""
+        return MeshClient(f"unix://{self.place.operator}")
+
+    async def furnish(self, host: HostSpec) -> None:
+        """Lay a host's files into its volumes."""
+        files = furnish.files_for(self.topology, host, self.files.get(host.name, {}), operators_gid())
+        await asyncio.to_thread(furnish.lay, self.engine, self.place, host.name, files)
+
+    async def compose(self, *argv: str) -> None:
+        """Run `docker compose`; when this is cancelled, or this process dies, it dies too.
+
+        Raises:
+            LabError: it failed, or took longer than there is time.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *_tied(),
+            *compose_argv(self.place),
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env=self.environment,
+            cwd=checkout(),
+        )
+        try:
+            async with asyncio.timeout(max(0.0, self.deadline - time.monotonic())):
+                _, said = await process.communicate()
+        except TimeoutError:
+            raise LabError("waiting for docker compose to start the containers", exit_code=TIMED_OUT) from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode:
+            raise LabError(explained(said.decode(errors="replace")))
+
+
+def prepare(place: Place, topology: Topology) -> None:
+    """Make the lab's folder: the control plane's own, the operator's link, and a Compose file where it needs one."""
+    place.plane.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(place.plane, ports.UID_CONTROL_PLANE, ports.UID_CONTROL_PLANE)
+        place.plane.chmod(0o750)
+    else:  # the control plane has this group, too, and what it makes here belongs to it
+        place.plane.chmod(0o2770)
+    place.operator.symlink_to(Path(place.plane.name) / SOCKET)
+    text = compose_text(topology)
+    if own_file().read_text() != text:
+        place.compose_file.write_text(text)
+
+
+def own_file() -> Path:
+    """Return the Compose file of the checkout."""
+    return checkout() / "compose.yaml"
+
+
+def compose_argv(place: Place) -> list[str]:
+    """Return the beginning of every `docker compose` command on a lab."""
+    file = place.compose_file if place.compose_file.exists() else own_file()
+    where = ["--project-directory", str(checkout()), "--project-name", place.project, "--file", str(file)]
+    return ["docker", "compose", "--ansi", "never", "--progress", "quiet", *where]
+
+
+def operators_gid() -> int | None:
+    """Return the group for which the operator's socket is opened; root needs none."""
+    return None if os.geteuid() == 0 else os.getgid()
+
+
+def environment_of(engine: Engine, place: Place, images: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which `docker compose` reads a lab's file."""
+    gid = operators_gid()
+    return {
+        **engine.environment,
+        **{f"IMAGE_{role.upper().replace('-', '_')}": tag for role, tag in images.items()},
+        "MESHYARD_LAB": place.lab_name,
+        "MESHYARD_FOLDER": str(place.path),
+        "MESHYARD_GID": str(ports.UID_CONTROL_PLANE if gid is None else gid),
+        MARK: str(place.path),
+    }
+
+
+def free_ports(topology: Topology, *, are_fixed: bool) -> dict[str, str]:
+    """Return what says where to publish: nothing for the topology's own port, an empty value for any free one."""
+    published = [one.local_port for host in topology.hosts.values() for one in host.publish]
+    return {f"MESHYARD_PORT_{port}": "" for port in published if not (are_fixed and _is_free(port))}
+
+
+def explained(said: str) -> str:
+    """Return what became of `docker compose up` as a sentence. Pure."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    ended = _ENDED.search(said)
+    if ended:
+        return f"{ended['name']} ended with exit code {ended['code']}, and what waits for it cannot start"
+    worst = next(
+        (line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "it said nothing"
+    )
+    return f"docker compose: {worst}"
+
+
+def _tied() -> list[str]:
+    is_possible = sys.platform == "linux" and shutil.which("setpriv")
+    return ["setpriv", "--pdeathsig=KILL", "--"] if is_possible else []
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
