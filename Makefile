@@ -8,11 +8,12 @@ WORKERS ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 export LAB ?=
 export LAB_NAME ?= default
+export BASE BASE_IMAGE CA_BUNDLE DEBIAN_MIRROR OFFLINE BUNDLE YES
 ELSEWHERE := $(filter compose vagrant,$(LAB))
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell demo check lint fmt compose-file lock test test-unit test-e2e bootstrap bootstrap-test
+.PHONY: help up down status logs shell demo check images bundle purge lint fmt compose-file lock test test-unit test-e2e bootstrap bootstrap-test
 
 help: ## print this help
 	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +25,10 @@ demo: bootstrap ## place an order and tell the story of its calls, hop by hop
 	@$(BIN)/lab demo
 check: bootstrap ## say whether this machine can carry a lab, and what mends it
 	@$(BIN)/lab check
+images: bootstrap ## build the images of LAB=compose: [BASE=debootstrap] [BASE_IMAGE=] [CA_BUNDLE=]
+	@$(BIN)/lab images
+bundle: bootstrap ## one archive for make up OFFLINE=1 on a machine without a network: [BUNDLE=FILE]
+	@$(BIN)/lab bundle $(BUNDLE)
 
 # -- Look
 status: bootstrap ## hosts, and what runs on them
@@ -50,6 +55,8 @@ lint: bootstrap ## style, types, and the direction of imports
 # -- Clean
 down: bootstrap ## end the lab; nothing of it remains
 	@$(BIN)/lab down
+purge: bootstrap ## remove every image of the project and what was fetched; asks, YES=1 does not
+	@$(BIN)/lab purge
 
 # -- Work on the project
 fmt: bootstrap ## format the code

@@ -1,12 +1,14 @@
 #!/bin/sh
 # From a fresh clone to .venv/bin/lab: the machine's packages where it may, the project's own from a locked list.
-# Safe to run again; does nothing when nothing is missing. PYTHON= chooses the interpreter.
+# Safe to run again; does nothing when nothing is missing. PYTHON= chooses the interpreter. OFFLINE=1 fetches nothing and
+# takes the packages from a bundle (BUNDLE=, made by `make bundle`).
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/sbin:/sbin"
 umask 022 # the lab's other users run what is installed here
 
 say() { echo "bootstrap: $*" >&2; }
+is_offline() { case "${OFFLINE:-0}" in 0 | "") return 1 ;; esac; }
 
 # 1. Programs of the machine. `$1` = "test" asks for those that only the tests use, too.
 missing=""
@@ -45,7 +47,7 @@ fi
 
 if [ -n "$missing" ]; then
   install="apt-get install -y --no-install-recommends$missing"
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && ! is_offline; then
     say "installing$missing"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive $install >/dev/null
@@ -65,7 +67,12 @@ wanted="$(cat requirements/locked.txt pyproject.toml | sha256sum | cut -d' ' -f1
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ] || ! is_ours; then
   say "making .venv with $("$python" --version); the first time this takes about a minute"
   { is_ours && .venv/bin/python -m pip --version >/dev/null 2>&1; } || "$python" -m venv --clear .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/locked.txt
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+  from="" # where pip looks: its own settings, or the bundle alone
+  if is_offline; then
+    .venv/bin/python lab/compose/archive.py "${BUNDLE:-meshyard-bundle.tar}" .lab/cache
+    from="--isolated --no-index --find-links .lab/cache/wheels/checkout"
+  fi
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check $from --require-hashes -r requirements/locked.txt
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check $from --no-deps --no-build-isolation -e .
   echo "$wanted" >"$stamp"
 fi

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lab import choice, keeper
-from lab.cli import breaking, output
+from lab.cli import breaking, images, output
 from lab.driver import Driver, LabError, checkout
 from mesh.base.durations import format_duration, parse_duration
 from mesh.base.errors import ConfigError
@@ -226,6 +226,9 @@ def logs(context: Context, host: str, unit: str | None, lines: int) -> None:
 
 cli.add_command(breaking.break_)
 cli.add_command(breaking.heal)
+cli.add_command(images.images)
+cli.add_command(images.bundle)
+cli.add_command(images.purge)
 
 
 @cli.command()

@@ -5,28 +5,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import platform
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.compose import build, recipes, wheels
+from lab.compose import build, bundle, recipes, wheels
+from lab.compose.cache import cache, log_of, note_base, noted_base, wheels_for
 from lab.compose.engine import Engine, Say
 from lab.compose.options import DEBOOTSTRAP, choose_base
 from lab.compose.options import Options as Options  # callers need no second import
 from lab.compose.recipes import REPOSITORY, Base, Recipe
 from lab.driver import LabError, checkout
 
-CACHE = ".lab/cache"  # below the checkout; `make purge` removes it
 LOCK_TIMEOUT_S = 1800.0
 LOCK_POLL_S = 0.2
 STAGE_LABEL = "dev.meshyard.stage"  # what a build leaves behind beside its image; no image has it
-
-
-def cache() -> Path:
-    """Return the folder of what was fetched."""
-    return checkout() / CACHE
 
 
 def ensure(engine: Engine, say: Say, options: Options) -> dict[str, str]:
@@ -35,26 +29,20 @@ def ensure(engine: Engine, say: Say, options: Options) -> dict[str, str]:
     Raises:
         LabError: one could not be built; the text says why and what mends it.
     """
+    return finished(engine, say, options).tags()
+
+
+def finished(engine: Engine, say: Say, options: Options) -> Workshop:
+    """Build the images that are missing; return the workshop, which knows one state of the checkout for good."""
     if options.base:
         note_base(options.base)
     workshop = Workshop(engine, say, options)
     if workshop.missing():
         with _alone(say):
+            if options.is_offline and (checkout() / options.bundle).is_file():
+                bundle.load(engine, say, checkout() / options.bundle)
             workshop.build()
-    return workshop.tags()
-
-
-def note_base(base: str) -> None:
-    """Note what the operating system is made from, so that later commands need not say it again."""
-    cache().mkdir(parents=True, exist_ok=True)
-    (cache() / "base").write_text(base + "\n")
-
-
-def noted_base() -> str:
-    """Return what was noted, or an empty string."""
-    with contextlib.suppress(OSError):
-        return (cache() / "base").read_text().strip()
-    return ""
+    return workshop
 
 
 class Workshop:
@@ -102,7 +90,7 @@ class Workshop:
         if not todo:
             return {}
         target = build.python_of(self.engine, self.recipes["os"].tag)
-        folder = cache() / "wheels" / target.folder
+        folder = wheels_for(target.folder)
         listed = {recipe.role: wheels.pins(recipe.requirements, target) for recipe in todo}
         _, absent = wheels.chosen(list({pin for pins in listed.values() for pin in pins}), wheels.hashes_of(folder))
         if absent and self.options.is_offline:
@@ -168,11 +156,6 @@ class Workshop:
         self.say(f"  {tag} ({time.monotonic() - began:.1f} s)")
 
 
-def log_of(role: str) -> Path:
-    """Return where the words of a build go."""
-    return cache() / "log" / f"{role}.log"
-
-
 def purge(engine: Engine, say: Say) -> int:
     """Remove every image of the project from an engine, and what their builds left; return how many images.
 
@@ -181,16 +164,13 @@ def purge(engine: Engine, say: Say) -> int:
     """
     found = sorted(engine.tags(f"{REPOSITORY}/*"))
     if found:
-        engine.docker("rmi", *found, timeout_s=300)
+        try:
+            engine.docker("rmi", *found, timeout_s=300)
+        except LabError as error:
+            raise LabError(f"{error}; a lab that runs keeps its images, end it first: make down LAB=compose") from error
     engine.docker("image", "prune", "--force", "--filter", f"label={STAGE_LABEL}", timeout_s=300)
     say(f"{len(found)} images removed")
     return len(found)
-
-
-def purge_cache(say: Say) -> None:
-    """Remove what was fetched, the logs of builds, and the choice of the base."""
-    shutil.rmtree(cache(), ignore_errors=True)
-    say(f"{CACHE} removed")
 
 
 @contextlib.contextmanager
