@@ -32,7 +32,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault by name. One of units has the order that makes it and the one that undoes it, others are of packets."""
+    """A fault by name, what it does and what one sees of it.
+
+    One of units has the order that makes it and the one that undoes it; the others are of packets.
+    """
 
     name: str
     what: str
@@ -108,12 +111,12 @@ FAULTS = {
         Fault(
             "cut",
             "the host's cable carries nothing in either direction",
-            "calls to it time out; after 10 s without its agent's heartbeat every sidecar has it out",
+            "one call waits its 15 s; then, and after 10 s without heartbeat for good, the others take all calls",
         ),
         Fault(
             "delay",
             "what the host sends arrives late, so every round trip with it takes as much longer",
-            "ping and calls to it are that much slower; who opens a connection and speaks TLS pays several times",
+            "ping is that much slower, and a call is by each round trip it needs: two, when its application calls on",
             (
                 Option("by", "by_s", "100ms", "how much later", _delay),
                 Option("jitter", "jitter_s", "0", "by how much more or less, each packet anew", _seconds),
@@ -122,30 +125,30 @@ FAULTS = {
         Fault(
             "loss",
             "a share of the host's packets is lost, in each direction",
-            "with 30 per cent about half of all pings come back; TCP repeats what is lost, and calls stutter",
+            "at 30 per cent half of all pings come back; TCP repeats what is lost, so calls come late and none fails",
             (Option("percent", "percent", "30", "which share of the packets, in per cent", _percent),),
         ),
         Fault(
             "kill",
             "one unit is killed and stays dead",
-            "its port refuses; without a sidecar nothing reaches the host, without an agent calls go on",
+            "app, sidecar: the other instance takes all calls; agent: the application knows no names any more",
             orders=("stop-now", "start"),
         ),
         Fault(
             "pause",
             "one unit is frozen and keeps its sockets open",
-            "connections are taken and never answered; the health check times out, and the instance leaves",
+            "connections are taken and never answered: one call waits its 15 s, then the health check has it out",
             orders=("pause", "resume"),
         ),
         Fault(
             "refuse",
             "the application's port refuses connections of its sidecar",
-            "calls come back with 503 and are repeated at another instance",
+            "calls are repeated at another instance; without one, 503",
         ),
         Fault(
             "reset",
             "the application's connections are reset once the sidecar has sent the request",
-            "what may be repeated is repeated; a POST is not, because nobody knows whether it was done",
+            "what may be repeated is repeated; a POST without an idempotency key gets a 503, it may have been done",
         ),
     )
 }

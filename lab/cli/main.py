@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lab import choice, keeper
-from lab.cli import breaking, images, output
+from lab.cli import breaking, checking, images, output
 from lab.driver import Driver, LabError, checkout
 from mesh.base.durations import format_duration, parse_duration
 from mesh.base.errors import ConfigError
@@ -18,7 +18,6 @@ from mesh.base.names import require_label
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_PREFLIGHT = 5
 
 
 class Context:
@@ -72,28 +71,15 @@ def cli(context: click.Context, lab_name: str, form: str, said: str) -> None:
     context.obj = Context(lab_name, form, said)
 
 
-def _form(function: Any) -> Any:
-    """Let --output stand after the verb as well as before it."""
-
-    def keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
-        if value:
-            context.find_root().obj.form = value
-
-    return click.option(
-        "--output", "-o", type=click.Choice(["table", "json"]), expose_value=False, callback=keep, help="table or json"
-    )(function)
-
-
 @cli.command()
 @click.option("--topology", "topology_file", type=click.Path(path_type=Path), default=None, help="a topology file")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a setting: --set leaf_ttl=10s")
 @click.option("--hosts", envvar="LAB_HOSTS", default="", help="only these, with commas [env: LAB_HOSTS]")
 @click.option("--timeout", default="", help="how long to wait for the slowest gate [default: 60s; VMs get longer]")
-@_form
+@output.form
 @click.pass_obj
 def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], hosts: str, timeout: str) -> None:
     """Start the lab; returns when every gate is green. A second time it only says so."""
-    from lab import check as preflight
     from lab.topology import load
 
     taken = context.choice
@@ -108,11 +94,7 @@ def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], 
             raise LabError(f"the lab {context.lab!r} is up, made otherwise; end it first: {end}", exit_code=EXIT_USAGE)
         output.say(f"the lab {context.lab!r} is up already")
         return _announce(context, driver.status(), None)
-    failed = [finding for finding in preflight.run() if not finding.is_ok and finding.is_needed]
-    if failed:
-        for finding in failed:
-            output.say(f"preflight: {finding.text}\n  mend it with: {finding.fix}")
-        sys.exit(EXIT_PREFLIGHT)
+    checking.require_machine(taken.name, topology, has_fixed_ports=context.lab == "default")
     output.say(f"starting {len(topology.hosts)} hosts on {choice.DRIVERS[taken.name]}: {taken.why}")
     choice.remember(context.lab, taken.name)
     took = output.follow(driver.up(topology, timeout_s=parse_duration(timeout) if timeout else driver.patience_s))
@@ -149,7 +131,7 @@ def down(context: Context) -> None:
 
 
 @cli.command()
-@_form
+@output.form
 @click.pass_obj
 def status(context: Context) -> None:
     """Show the hosts and what runs on them."""
@@ -226,6 +208,7 @@ def logs(context: Context, host: str, unit: str | None, lines: int) -> None:
 
 cli.add_command(breaking.break_)
 cli.add_command(breaking.heal)
+cli.add_command(checking.check)
 cli.add_command(images.images)
 cli.add_command(images.bundle)
 cli.add_command(images.purge)
@@ -250,28 +233,7 @@ def add(context: Context, host: str, service_dir: Path, datacenter: str) -> None
 
 
 @cli.command()
-@_form
-@click.pass_obj
-def check(context: Context) -> None:
-    """Say whether this machine can carry a lab.
-
-    Each line says what was found, and what mends it when it is not right. Changes nothing.
-    """
-    from lab import check as preflight
-
-    findings = preflight.run()
-    if context.form == "json":
-        output.as_json([finding.as_json() for finding in findings])
-    else:
-        for finding in findings:
-            mark = "√" if finding.is_ok else "×" if finding.is_needed else "‼"
-            output.data(f"{mark} {finding.text}" + ("" if finding.is_ok else f"\n    mend it with: {finding.fix}"))
-    if any(not finding.is_ok and finding.is_needed for finding in findings):
-        sys.exit(EXIT_FAILED)
-
-
-@cli.command()
-@_form
+@output.form
 @click.pass_obj
 def demo(context: Context) -> None:
     """Place an order and tell the story of its calls.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -68,3 +69,15 @@ def follow(steps: Iterable[Progress]) -> float:
         elif is_live:
             print(f"\r\033[K  {stamp}  {step.text[:100]}", end="", file=sys.stderr, flush=True)  # noqa: T201
     return time.monotonic() - began
+
+
+def form(function: Any) -> Any:
+    """Let --output stand after the verb as well as before it."""
+
+    def keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value:
+            context.find_root().obj.form = value
+
+    return click.option(
+        "--output", "-o", type=click.Choice(["table", "json"]), expose_value=False, callback=keep, help="table or json"
+    )(function)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,13 @@ def test_the_sentence_says_what_was_chosen() -> None:
 def test_no_unit_has_the_name_of_a_fault_of_packets() -> None:
     """Otherwise the two would share a place."""
     assert not set(FAULTS) & {"control-plane", "redirect", "agent", "sidecar", "probe", "app"}
+
+
+def test_the_page_shows_every_fault_as_it_is_said() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "howto" / "break-things.md").read_text().splitlines()
+    assert [f"| `{one.name}` | {one.what} | {one.seen} |" for one in FAULTS.values()] == [
+        line for line in page if line.startswith("| `") and not line.startswith("| `stop-")
+    ]
 
 
 @given(st.sampled_from(sorted(FAULTS)), st.floats(0.001, 3600))
