@@ -312,10 +312,8 @@ class ComposeDriver:
         return self.engine.environment
 
     def write_files(self, host: str, files: Mapping[str, HostFile]) -> None:
-        """Write files of the agent's onto a running host, each whole or not at all."""
-        done = self.run(host, ["python", "-c", furnish.WRITER], user="agent", stdin=furnish.as_json(files))
-        if done.exit_code:
-            raise LabError(f"writing files on {host}: {_said(done)}")
+        """Write files onto a host, each whole or not at all."""
+        furnish.lay(self.engine, self.place.container(host), files)
 
     def unit(self, host: str, unit: str, action: str) -> None:
         """Order one unit of a host to start, stop, restart, be killed, paused or resumed."""

@@ -9,7 +9,6 @@ import tarfile
 from collections.abc import Callable, Mapping
 
 from lab.compose.engine import Engine
-from lab.compose.place import Place
 from lab.compose.render import BROUGHT_DIR, is_in_image
 from lab.driver import LabError
 from lab.provision import HostFile, files_of
@@ -17,18 +16,7 @@ from lab.topology import HostSpec, Role, Topology
 
 RESOLVER = "127.0.0.11"  # Docker's own, in every container
 AGENT, CONTROL_PLANE, ETC = "/etc/mesh/agent.json", "/etc/mesh/control-plane.json", "/etc/mesh"
-
-# Writes onto a running host as its agent, to whom /etc/mesh belongs: each file whole or not at all, because somebody
-# waits for it to be there.
-WRITER = """
-import json, os, sys
-for path, one in json.load(sys.stdin).items():
-    staged = path + ".new"
-    with open(staged, "w") as handle:
-        os.fchmod(handle.fileno(), one["mode"])
-        handle.write(one["content"])
-    os.replace(staged, path)
-"""
+STAGED = ".staged"
 
 
 def files_for(
@@ -54,19 +42,35 @@ def files_for(
 
 
 def archive_of(files: Mapping[str, HostFile], folder: str) -> bytes:
-    """Return the files that lie directly in a folder, as a tar archive to be unpacked there."""
+    """Return the files that lie directly in a folder, as a tar archive to be unpacked there.
+
+    Whoever waits for one of them finds it whole: each is written under another name and then linked to its own, which
+    unpacking does in one step. What stays of the other name is an empty file.
+    """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for path, file in files.items():
-            content = file.content.encode()
-            entry = tarfile.TarInfo(path.removeprefix(folder + "/"))
-            entry.size, entry.mode, entry.uid, entry.gid = len(content), file.mode, file.uid, file.uid
-            archive.addfile(entry, io.BytesIO(content))
+            _add(archive, file)
+            link = tarfile.TarInfo(path.removeprefix(folder + "/"))
+            link.type, link.linkname, link.mode, link.uid, link.gid = (
+                tarfile.LNKTYPE,
+                STAGED,
+                file.mode,
+                file.uid,
+                file.uid,
+            )
+            archive.addfile(link)
+        _add(archive, HostFile(""))
     return packed.getvalue()
 
 
-def lay(engine: Engine, place: Place, host: str, files: Mapping[str, HostFile]) -> None:
-    """Lay files into the volumes of a host whose units have not started yet.
+def lay(engine: Engine, container: str, files: Mapping[str, HostFile]) -> None:
+    """Lay files into the volumes of a host, in the given order.
+
+    Args:
+        engine: where the host is.
+        container: the host's own container; it may run or not.
+        files: by absolute path, each directly in the folder of a volume.
 
     Raises:
         LabError: the engine refused.
@@ -76,14 +80,16 @@ def lay(engine: Engine, place: Place, host: str, files: Mapping[str, HostFile]) 
     for folder in dict.fromkeys(path.rpartition("/")[0] for path in files):
         part = {path: file for path, file in files.items() if path.rpartition("/")[0] == folder}
         try:
-            engine.client.api.put_archive(place.container(host), folder, archive_of(part, folder))
+            engine.client.api.put_archive(container, folder, archive_of(part, folder))
         except APIError as error:
-            raise LabError(f"laying files onto {host}: {error.explanation or error}") from error
+            raise LabError(f"laying files into {folder} of {container}: {error.explanation or error}") from error
 
 
-def as_json(files: Mapping[str, HostFile]) -> str:
-    """Return files as WRITER reads them."""
-    return json.dumps({path: dataclasses.asdict(file) for path, file in files.items()})
+def _add(archive: tarfile.TarFile, file: HostFile) -> None:
+    content = file.content.encode()
+    entry = tarfile.TarInfo(STAGED)
+    entry.size, entry.mode, entry.uid, entry.gid = len(content), file.mode, file.uid, file.uid
+    archive.addfile(entry, io.BytesIO(content))
 
 
 def _asks_docker(raw: dict[str, object]) -> dict[str, object]:

@@ -128,6 +128,7 @@ x-control-plane: &control-plane
   image: ${{IMAGE_CONTROL_PLANE:-meshyard/control-plane}}
   command: [control-plane, --config, {CONTROL_PLANE_CONFIG}]
   user: "{ports.UID_CONTROL_PLANE}:{ports.UID_CONTROL_PLANE}"
+  cpu_shares: 4096 # while everything starts at once, this is what the others wait for
 
 x-door: &door # a published port: one of these listens outside, one inside the host; a socket file is all they share
   <<: *unit

@@ -100,7 +100,7 @@ class Start:
     async def furnish(self, host: HostSpec) -> None:
         """Lay a host's files into its volumes."""
         files = furnish.files_for(self.topology, host, self.files.get(host.name, {}), operators_gid())
-        await asyncio.to_thread(furnish.lay, self.engine, self.place, host.name, files)
+        await asyncio.to_thread(furnish.lay, self.engine, self.place.container(host.name), files)
 
     async def compose(self, *argv: str) -> None:
         """Run `docker compose`; when this is cancelled, or this process dies, it dies too.
