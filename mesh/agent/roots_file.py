@@ -37,4 +37,4 @@ def keep(settings: AgentSettings, pem: bytes) -> None:
 
 def path_of(settings: AgentSettings) -> Path:
     """Return where the agent keeps the roots it learned."""
-    return settings.state_dir / "roots.pem"
+    return settings.state_dir / "learned-roots.pem"

@@ -235,7 +235,7 @@ def test_04_every_host_shows_a_certificate_below_the_new_root_once_it_signs(lab:
     kept = lab.run("cp-1", "ls", CA_FOLDER, user="root").stdout.split()
     assert "root.pem" not in kept, "the old keys are gone"
     for host in SERVICES:
-        roots = lab.run(host, "cat", "/var/lib/mesh/roots.pem", user="root").stdout
+        roots = lab.run(host, "cat", "/var/lib/mesh/learned-roots.pem", user="root").stdout
         assert roots.strip() == pem.strip(), host
 
 
