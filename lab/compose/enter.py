@@ -30,6 +30,7 @@ def feed(pipe: IO[bytes], source: bytes) -> None:
     """Send the program, then standard input in frames; its end is a frame, too, and the pipe stays open."""
     try:
         pipe.write(source)
+        pipe.flush()
         while chunk := os.read(0, CHUNK):
             pipe.write(len(chunk).to_bytes(4, "big") + chunk)
             pipe.flush()
