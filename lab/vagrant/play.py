@@ -1,0 +1,89 @@
+"""Ansible: what is put onto machines that boot, told while it happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.driver import LabError, Progress, checkout
+from lab.vagrant import patience
+from lab.vagrant.place import Place
+
+TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:[\w.-]+ : )?(.*?)\] \**$", re.MULTILINE)
+SAID_LINES = 12
+
+
+def run(
+    playbook: str,
+    place: Place,
+    variables: Mapping[str, Any],
+    *,
+    hosts: Sequence[str] = (),
+    began: float,
+    limit_s: float,
+) -> Iterator[Progress]:
+    """Run a playbook of ansible/ against the machines of a lab.
+
+    Args:
+        playbook: its file in ansible/.
+        place: the lab.
+        variables: what is said of these machines that the topology does not say.
+        hosts: only these; empty for all.
+        began: monotonic seconds; when the whole command began.
+        limit_s: how long it may take.
+
+    Raises:
+        LabError: a task failed, or it took too long; with what Ansible said last.
+    """
+    folder, log = checkout() / "ansible", place.log("ansible")
+    argv = [str(Path(sys.prefix) / "bin" / "ansible-playbook"), playbook, "--extra-vars", json.dumps(dict(variables))]
+    if hosts:
+        argv += ["--limit", ",".join(hosts)]
+    start = patience.size_of(log)
+    try:
+        yield from patience.follow(
+            argv,
+            log,
+            at=lambda: f"ansible: {task_of(patience.text_since(log, start))}",
+            began=began,
+            limit_s=limit_s,
+            cwd=folder,
+            environment=environment_of(place),
+        )
+    except LabError as error:
+        raise LabError(f"{error}\n{what_failed(patience.text_since(log, start))}", exit_code=error.exit_code) from None
+
+
+def environment_of(place: Place) -> dict[str, str]:
+    """Return Ansible's environment: this lab, and the connections that are open already."""
+    return {
+        "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+        "HOME": os.environ.get("HOME", "/"),
+        "LANG": "C.UTF-8",
+        "LAB": "vagrant",
+        "LAB_NAME": place.name,
+        "LAB_TOPOLOGY": str(place.topology),
+        "ANSIBLE_CONFIG": str(checkout() / "ansible" / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        # Not its own connections: the configuration of the lab names the shared ones.
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto",
+    }
+
+
+def task_of(log: str) -> str:
+    """Return the task that Ansible is at. Pure."""
+    names = TASK.findall(log)
+    return names[-1] if names else "it starts"
+
+
+def what_failed(log: str) -> str:
+    """Return what Ansible said of the first task that failed, or its last lines. Pure."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    fatal = next((number for number, line in enumerate(lines) if re.match(r"(fatal|\[ERROR\]|ERROR!)", line)), None)
+    chosen = lines[-SAID_LINES:] if fatal is None else lines[fatal : fatal + SAID_LINES]
+    return "\n".join(f"  {line[: patience.MAX_LINE]}" for line in chosen)

@@ -1,0 +1,128 @@
+"""Long waits say what is waited for, and give up with a name."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.driver import LabError
+from lab.topology import load
+from lab.vagrant import patience, play
+from lab.vagrant.machines import BOOTED, batches
+from lab.vagrant.place import topology_text
+
+ROOT = Path(__file__).resolve().parents[4]
+PLAYED = """
+PLAY [Bring every service into the mesh] ***************************************
+
+TASK [base : Make the groups] **************************************************
+ok: [order-1]
+
+RUNNING HANDLER [mesh_agent : Restart the agent] *******************************
+"""
+FATAL = """
+TASK [mesh_agent : Wait until it has its certificate] **************************
+ok: [order-1]
+fatal: [payment-1]: FAILED! =>
+    changed: false
+    msg: Status code was -1
+
+PLAY RECAP *********************************************************************
+"""
+
+
+def run(tmp_path: Path, script: str, limit_s: float = 20.0) -> list[str]:
+    steps = patience.follow(
+        [sys.executable, "-c", script],
+        tmp_path / "log",
+        at=lambda: "order-1 boots",
+        began=time.monotonic(),
+        limit_s=limit_s,
+        cwd=tmp_path,
+        environment=os.environ,
+    )
+    return [step.text for step in steps]
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (80.9, "1:20"), (600, "10:00")])
+def test_clock(seconds: float, shown: str) -> None:
+    assert patience.clock(seconds) == shown
+
+
+def test_what_is_waited_for_is_said(tmp_path: Path) -> None:
+    said = run(tmp_path, "print('hello')")
+    assert said[0] == "order-1 boots (0:00 of at most 0:20)"
+    assert (tmp_path / "log").read_text() == "hello\n"
+
+
+def test_a_program_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="order-1 boots: it failed"):
+        run(tmp_path, "raise SystemExit(3)")
+
+
+@pytest.mark.slow
+def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+    child = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(1000)"
+    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(LabError, match="order-1 boots: not done after 0:01") as error:
+        run(tmp_path, script, limit_s=1.5)
+    assert error.value.exit_code == 124
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_program_that_there_is_not(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="this machine has no /nonesuch"):
+        list(
+            patience.follow(
+                ["/nonesuch"], tmp_path / "log", at=str, began=0.0, limit_s=1, cwd=tmp_path, environment=os.environ
+            )
+        )
+
+
+def test_the_last_words_of_a_console(tmp_path: Path) -> None:
+    console = tmp_path / "console"
+    console.write_bytes(b"\x1b[2Jone\r\n\r\ntwo\n\xff\nthree\n")
+    assert patience.last_lines(console, 2)[-1] == "three"
+    assert patience.last_lines(tmp_path / "nonesuch", 2) == []
+
+
+def test_what_ansible_is_at() -> None:
+    assert play.task_of("") == "it starts"
+    assert play.task_of(PLAYED) == "Restart the agent"
+
+
+def test_what_ansible_failed_at() -> None:
+    assert play.what_failed(FATAL).splitlines()[:3] == [
+        "  fatal: [payment-1]: FAILED! =>",
+        "      changed: false",
+        "      msg: Status code was -1",
+    ]
+    assert "last words" in play.what_failed("a\nlast words\n")
+
+
+def test_which_machines_answered() -> None:
+    log = "==> cp-1: Starting domain.\n==> order-1: Machine booted and ready!\n"
+    assert BOOTED.findall(log) == ["order-1"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "together", "expected"),
+    [
+        pytest.param([], 2, [], id="none"),
+        pytest.param(["a"], 2, [["a"]], id="one"),
+        pytest.param(["a", "b", "c", "d"], 2, [["a"], ["b", "c"], ["d"]], id="the first makes the networks"),
+    ],
+)
+def test_machines_boot_a_few_at_a_time(hosts: list[str], together: int, expected: list[list[str]]) -> None:
+    assert batches(hosts, together) == expected
+
+
+def test_a_topology_is_read_back_as_it_was(tmp_path: Path) -> None:
+    topology = load(ROOT / "lab/topology.yaml", {"leaf_ttl": "10s"})
+    (tmp_path / "topology.json").write_text(topology_text(topology))
+    assert load(tmp_path / "topology.json") == topology
