@@ -115,7 +115,7 @@ FAULTS = {
         ),
         Fault(
             "delay",
-            "what the host sends arrives late, so every round trip with it takes as much longer",
+            "what is sent to the host arrives late, so every round trip with it takes as much longer",
             "ping is that much slower, and a call is by each round trip it needs: two, when its application calls on",
             (
                 Option("by", "by_s", "100ms", "how much later", _delay),

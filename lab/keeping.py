@@ -17,6 +17,8 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,9 @@ IN_FORCE = "in force"  # what it says, once
 LOADER = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), 'fault.py', 'exec'))"
 LOOK_S = 0.25  # how often to look whether the lab is still there
 GRACE_S = 10.0  # the program ends by itself; so much later nobody waits for it any longer
+LINE_WAIT_S = 1.0  # for the rest of a line that began
 UNDO_TRIES, UNDO_PAUSE_S = 5, 1.0
+EXIT_CRASHED = 70
 
 
 class Keeper:
@@ -47,7 +51,7 @@ class Keeper:
         """Make the fault, wait, undo it.
 
         Raises:
-            LabError: it cannot be made, or not be undone; then its record stays, and the next command tries again.
+            LabError: it cannot be made. Whatever else is raised leaves the record to the next command, which undoes it.
         """
         path = records.path_of(self.driver.lab_name, self.order)
         with records.taken(path, self.order) as self.handle:
@@ -57,9 +61,7 @@ class Keeper:
                     self.keep_unit()
                 else:
                     self.keep_program()
-            except _NotUndoneError as error:
-                raise LabError(f"healing {self.order.name}: {error}") from None
-            except BaseException:
+            except LabError:
                 self.drop(path)
                 raise
             self.drop(path)
@@ -75,33 +77,35 @@ class Keeper:
             path.unlink(missing_ok=True)
 
     def keep_unit(self) -> None:
-        """Do something to a unit and undo it. A guard undoes it when this process is killed."""
+        """Do something to a unit and undo it. A guard undoes it when this process does not live to do so."""
         does, undoes = FAULTS[self.order.fault].orders or ("", "")
         keeper = os.fork()
-        if keeper:
-            _, status = os.waitpid(keeper, 0)
-            if os.WIFSIGNALED(status):
+        if not keeper:
+            self.driver.unit(self.order.host, self.order.unit, does)
+            with _crashing():
+                self.begin(self.order.duration_s)
+                _answer({"in_force": True})
+                self.wait([])
                 self.undo(undoes)
-            elif status:
-                os._exit(1)  # it said why, and did with the record what was right
             return
-        self.driver.unit(self.order.host, self.order.unit, does)
-        self.begin(self.order.duration_s)
-        _answer({"in_force": True})
-        self.wait([])
-        self.undo(undoes)
+        _, status = os.waitpid(keeper, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0 or code == EXIT_CRASHED:
+            self.undo(undoes)
+        elif code:
+            os._exit(code)  # it said why, and did with the record what was right
 
     def undo(self, action: str) -> None:
         """Order a unit back; more than once, when what carries out orders is busy."""
-        for attempt in range(UNDO_TRIES):
+        for left in reversed(range(UNDO_TRIES)):
             if records.is_gone(self.handle):
                 return
             try:
                 self.driver.unit(self.order.host, self.order.unit, action)
                 return
             except LabError as error:
-                if attempt == UNDO_TRIES - 1:
-                    raise _NotUndoneError(str(error)) from None
+                if not left:
+                    raise RuntimeError(f"healing {self.order.name}: {error}") from None
             time.sleep(UNDO_PAUSE_S)
 
     def keep_program(self) -> None:
@@ -125,7 +129,7 @@ class Keeper:
             program.stdin.write(source)
             program.stdin.flush()
         self.wait([program.stdout])
-        said = line_of(program.stdout, 0.0)
+        said = line_of(program.stdout, LINE_WAIT_S)
         if said != IN_FORCE:
             raise LabError(said or f"{self.order.host} did not make the fault, and did not say why")
         self.begin(self.order.duration_s)
@@ -140,8 +144,14 @@ class Keeper:
                 return
 
 
-class _NotUndoneError(Exception):
-    """A unit could not be ordered back."""
+@contextlib.contextmanager
+def _crashing() -> Iterator[None]:
+    """Tell the guard of whatever goes wrong, by an exit code of its own."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - the log gets the whole of it
+        traceback.print_exc()
+        os._exit(EXIT_CRASHED)
 
 
 def _let_go(program: subprocess.Popen[bytes]) -> None:

@@ -22,6 +22,7 @@ from lab.topology import Topology
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NETNS_PROGRAMS = ("unshare", "nsenter", "setpriv", "ip", "iptables-restore", "ip6tables-restore", "newuidmap")
 PROBE_TIMEOUT_S = 20.0
+QEMU_NAMES = {"arm64": "aarch64"}  # as macOS calls it, and as QEMU does
 NO_QUEUE = "no queue: "
 
 # What the lab asks of a kernel, asked once in a place where nothing can be hurt; at last what only faults need.
@@ -199,6 +200,7 @@ def vm() -> Vm:
     """Ask for Vagrant, its plugins, and what may carry its machines."""
     has_vagrant = bool(shutil.which("vagrant"))
     plugins = _ask(["vagrant", "plugin", "list"]) if has_vagrant else ""
+    machine = os.uname().machine
     uri = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
     libvirt = refusal(["virsh", "--connect", uri, "version"])[0] if shutil.which("virsh") else "there is no virsh"
     return Vm(
@@ -206,7 +208,7 @@ def vm() -> Vm:
         plugins=tuple(line.split()[0] for line in plugins.splitlines() if line[:1].isalpha()),
         libvirt_reason=libvirt,
         has_virtualbox=bool(shutil.which("VBoxManage")),
-        qemu=shutil.which(os.environ.get("LAB_QEMU") or f"qemu-system-{os.uname().machine}") or "",
+        qemu=shutil.which(os.environ.get("LAB_QEMU") or f"qemu-system-{QEMU_NAMES.get(machine, machine)}") or "",
         has_kvm=Path("/dev/kvm").exists(),
         may_use_kvm=os.access("/dev/kvm", os.R_OK | os.W_OK),
         is_emulated=is_emulated(checkout() / ".lab" / "cache" / "accel"),
@@ -232,7 +234,9 @@ def refusal(argv: Sequence[str]) -> tuple[str, str]:
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        return f"{argv[0]} gave no answer for {PROBE_TIMEOUT_S:g} s", ""
+    except OSError as error:
         return str(error), ""
     if done.returncode == 0:
         return "", done.stdout

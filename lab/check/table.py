@@ -231,7 +231,8 @@ def _emulator(machine: Machine, driver: str) -> Said:
     if vm.qemu or vm.has_virtualbox:
         return Said(f"{vm.qemu or 'VirtualBox'} runs virtual machines")
     return Said(
-        "no qemu-system program and no VirtualBox runs virtual machines", "sudo apt-get install qemu-system-x86"
+        "no qemu-system program and no VirtualBox runs virtual machines",
+        "sudo apt-get install qemu-system-x86 (or qemu-system-arm)",
     )
 
 

@@ -80,7 +80,8 @@ def hooks_of(order: Mapping[str, Any], interface: str) -> list[Hook]:
             Hook("mangle", "POSTROUTING", True, f"{out} {share}{queue}"),
         ]
     if fault == "delay":
-        return [Hook("mangle", "POSTROUTING", False, f"{out} {queue}")]
+        # On the way in: what waits on the way out still counts as unsent, and TCP would send next to nothing.
+        return [Hook("raw", "PREROUTING", False, f"{into} {queue}")]
     flags = "--tcp-flags PSH PSH" if fault == "reset" else "--syn"
     delivery = f"-o lo -s {DELIVERY} -p tcp --dport {APP_PORT} {flags}"
     refuse = f"-p tcp -m mark --mark {MARKS[fault]:#x} -j REJECT --reject-with tcp-reset"

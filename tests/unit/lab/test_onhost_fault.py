@@ -48,8 +48,8 @@ QUEUED = "-j NFQUEUE --queue-num {} --queue-bypass"
         ),
         pytest.param(
             {"fault": "delay", "by_s": 0.1},
-            [("mangle", "POSTROUTING", f"-o eth1 {QUEUED.format(7703)}")],
-            id="a delay takes what the host sends",
+            [("raw", "PREROUTING", f"-i eth1 {QUEUED.format(7703)}")],
+            id="a delay takes what is sent to the host",
         ),
         pytest.param(
             {"fault": "refuse"},
