@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from lab.compose import wheels
-from lab.compose.engine import Engine, last_line
+from lab.compose.engine import Engine, telling_line
 from lab.compose.recipes import SUITE
 from lab.driver import LabError
 
@@ -84,7 +84,7 @@ def docker_build(
                 f"building {tag} took more than {BUILD_TIMEOUT_S:.0f} s; see {log}", exit_code=124
             ) from error
     if done.returncode:
-        raise LabError(f"building {tag} failed: {last_line(log.read_text(errors='replace'))}\n  all of it: {log}")
+        raise LabError(f"building {tag} failed: {telling_line(log.read_text(errors='replace'))}\n  all of it: {log}")
 
 
 def pack(context: Mapping[str, bytes | Path], file: IO[bytes]) -> None:
@@ -177,7 +177,7 @@ def debootstrap(
                     f"mmdebstrap took more than {BUILD_TIMEOUT_S:.0f} s; see {log}", exit_code=124
                 ) from error
         if done.returncode:
-            raise LabError(f"mmdebstrap failed: {last_line(log.read_text(errors='replace'))}\n  all of it: {log}")
+            raise LabError(f"mmdebstrap failed: {telling_line(log.read_text(errors='replace'))}\n  all of it: {log}")
         engine.docker(
             "import", "--change", f"ENV {OS_PATH}", "--change", "ENV LANG=C.UTF-8", str(packed), tag, timeout_s=300
         )

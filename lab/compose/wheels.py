@@ -6,11 +6,13 @@ and which wheels fit. Everything is checked against its hash twice, here and whe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from lab.compose.engine import last_line
+from lab.compose.engine import telling_line
 from lab.driver import LabError
 
 OLDEST_GLIBC_MINOR = 17  # manylinux2014; nothing that is published today asks for an older one by name
+TRUST = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")  # in the order in which pip's own library asks for them
 DOWNLOAD_TIMEOUT_S = 900.0
 # Run by the image's Python to say who it is.
 ASK = (
@@ -163,14 +166,34 @@ def pip_download(options: Sequence[str], listed: Path, folder: Path, *, ca_bundl
     """
     argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
     argv += ["--require-hashes", *options, "--dest", str(folder), "-r", str(listed)]
-    argv += ["--cert", ca_bundle] if ca_bundle else []
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
+        with trusting(ca_bundle, os.environ) as environment:
+            done = subprocess.run(
+                argv, env=environment, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False
+            )
     except subprocess.TimeoutExpired as error:
         raise LabError(f"fetching Python packages took more than {DOWNLOAD_TIMEOUT_S:.0f} s", exit_code=124) from error
     if done.returncode:
         mend = "with a TLS-inspecting proxy set CA_BUNDLE=; without a network use a bundle: OFFLINE=1 BUNDLE="
-        raise LabError(f"fetching Python packages failed: {last_line(done.stderr)}; {mend}")
+        raise LabError(f"fetching Python packages failed: {telling_line(done.stderr)}; {mend}")
+
+
+@contextlib.contextmanager
+def trusting(ca_bundle: str, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Give an environment in which pip trusts a file of certificates beside those that it trusts anyway.
+
+    `--cert` would not do: REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, where somebody set them, win over it.
+    """
+    if not ca_bundle:
+        yield dict(environment)
+        return
+    from pip._vendor import certifi
+
+    usual = next((environment[name] for name in TRUST if environment.get(name)), certifi.where())
+    with tempfile.NamedTemporaryFile(suffix=".pem") as both:
+        both.write(Path(usual).read_bytes() + b"\n" + Path(ca_bundle).read_bytes())
+        both.flush()
+        yield {**environment, **dict.fromkeys(TRUST, both.name)}
 
 
 def build_project(project: Mapping[str, bytes], work: Path) -> tuple[str, bytes]:
@@ -192,5 +215,5 @@ def build_project(project: Mapping[str, bytes], work: Path) -> tuple[str, bytes]
     )
     wheels = sorted(out.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        raise LabError(f"making the wheel of the mesh failed: {last_line(done.stderr)}; does `make lint` pass?")
+        raise LabError(f"making the wheel of the mesh failed: {telling_line(done.stderr)}; does `make lint` pass?")
     return wheels[0].name, wheels[0].read_bytes()

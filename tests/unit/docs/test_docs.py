@@ -138,5 +138,5 @@ def test_every_page_can_be_found_from_the_index() -> None:
 
 
 def test_every_shell_script_is_well_formed() -> None:
-    for script in (ROOT / "lab" / "bootstrap.sh", ROOT / ".ci" / "run"):
+    for script in (ROOT / "lab" / "bootstrap.sh", ROOT / ".ci" / "run", ROOT / ".ci" / "engine"):
         subprocess.run(["sh" if script.suffix == ".sh" else "bash", "-n", str(script)], check=True, timeout=10)

@@ -150,10 +150,19 @@ def test_no_other_name_is_packed(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_it_appears_only_when_it_is_whole(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        archive.write(tmp_path / "b.tar", {}, {"images.tar.gz": tmp_path / "absent"})
-    assert not list(tmp_path.iterdir())
+def test_it_appears_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "part").write_bytes(b"layers")
+    add = archive._add
+
+    def fill_the_disk(to: tarfile.TarFile, name: str, content: io.BytesIO) -> None:
+        if name == archive.IMAGES:
+            raise OSError("no space left on device")
+        add(to, name, content)
+
+    monkeypatch.setattr(archive, "_add", fill_the_disk)
+    with pytest.raises(OSError, match="no space"):
+        archive.write(tmp_path / "b.tar", {}, {"images.tar.gz": tmp_path / "part"})
+    assert [path.name for path in tmp_path.iterdir()] == ["part"]
 
 
 def test_it_runs_without_this_project(bundle: Path, tmp_path: Path) -> None:

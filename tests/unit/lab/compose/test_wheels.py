@@ -110,6 +110,33 @@ def test_the_locked_lists_hold_for_both_machines(name: str, machine: str) -> Non
     assert "aiohttp" in [pin.name for pin in found]
 
 
+@pytest.mark.parametrize(
+    "set_before",
+    [
+        pytest.param({}, id="nothing set: pip's own list and the proxy's"),
+        pytest.param({"REQUESTS_CA_BUNDLE": "usual"}, id="a variable that wins over --cert"),
+        pytest.param({"PIP_CERT": "usual"}, id="pip's own variable"),
+    ],
+)
+def test_a_proxys_certificate_is_trusted_beside_the_usual_ones(tmp_path: Path, set_before: dict[str, str]) -> None:
+    (tmp_path / "proxy.pem").write_text("PROXY\n")
+    (tmp_path / "usual").write_text("USUAL\n")
+    before = {name: str(tmp_path / value) for name, value in set_before.items()}
+    with wheels.trusting(str(tmp_path / "proxy.pem"), {"HOME": "/x", **before}) as environment:
+        files = {environment[name] for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")}
+        assert len(files) == 1
+        text = Path(files.pop()).read_text()
+        assert text.endswith("PROXY\n")
+        assert ("USUAL" if before else "BEGIN CERTIFICATE") in text
+        assert environment["HOME"] == "/x"
+    assert not Path(environment["PIP_CERT"]).exists()
+
+
+def test_without_a_certificate_nothing_is_changed() -> None:
+    with wheels.trusting("", {"PIP_CERT": "x"}) as environment:
+        assert environment == {"PIP_CERT": "x"}
+
+
 @pytest.mark.slow
 def test_the_same_files_make_the_same_wheel(tmp_path: Path) -> None:
     inputs = recipes.inputs_of(checkout())
