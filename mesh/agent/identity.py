@@ -1,7 +1,8 @@
 """The host's identity: a key made in memory, a certificate bought with a token once and renewed ever after.
 
 The key never leaves this process but through the agent's unix socket. It is replaced at every renewal, so a stolen
-key is worth at most one certificate's life. Key and chain change together: `Identity` is one value.
+key is worth at most one certificate's life. Key and chain change together: `Identity` is one value. An agent that
+starts again has no key; it comes back with a rejoin secret (`mesh.agent.rejoin`), which each certificate renews.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from grpc import aio
 
 from mesh.agent.channel import join_channel
 from mesh.agent.latest import Latest
+from mesh.agent.rejoin import RejoinSecrets
 from mesh.agent.renewal import RenewalSchedule
 from mesh.agent.roots_file import roots_for_join
 from mesh.agent.settings import AgentSettings
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 CALL_TIMEOUT_S = 10.0
 MAX_SLEEP_S = 60.0  # looked at again at least this often, so that a clock that jumps is noticed
 MAX_TOKEN_BYTES = 4096
+DECIDED = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT})
+CONNECTING = frozenset({grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,13 @@ class IdentityKeeper:
         self._channels = channels
         self._clock = clock
         self._metrics = metrics
+        self._secrets = RejoinSecrets(settings.state_dir)
         self._hurried = asyncio.Event()
         self.last_error = "has not asked yet"
 
     async def run(self) -> None:
         """Ask whenever the schedule says so, until cancelled."""
+        await asyncio.to_thread(self._secrets.load)
         while True:
             if self.schedule.tick(now=self._clock.utcnow()):
                 await self._ask()
@@ -96,7 +102,7 @@ class IdentityKeeper:
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             is_renewal = self._can_renew
-            issued = await (self._sign(key) if is_renewal else self._join(key))
+            issued = await self._obtain(key)
             now = self._clock.utcnow()
             identity = read_issued(issued, key, self._settings.trust_domain, self.expected, now=now)
             if is_renewal:
@@ -120,20 +126,76 @@ class IdentityKeeper:
         held = self._identity.peek()
         return held is not None and self._clock.utcnow() < held.svid.not_after
 
-    async def _join(self, key: ec.EllipticCurvePrivateKey) -> Any:
-        token = await asyncio.to_thread(_read_token, self._settings.token_file)
-        roots = await asyncio.to_thread(roots_for_join, self._settings)
-        TrustBundle.from_pem(self._settings.trust_domain, roots)  # a broken file is named here, not inside a handshake
-        async with join_channel(self._settings, roots) as channel:
-            request = rpc.JoinRequest(
-                token=token, host=self._settings.host, service=self._service, csr_der=make_csr(key)
-            )
-            issued = await rpc.JOIN.on(channel)(request, timeout=CALL_TIMEOUT_S)
+    async def _obtain(self, key: ec.EllipticCurvePrivateKey) -> Any:
+        """Get a certificate: with a token, if an operator left one; else with the certificate held, or a secret."""
+        has_another = self._can_renew or bool(self._secrets.held)
+        try:
+            token = await asyncio.to_thread(_read_token, self._settings.token_file)
+            if token or not has_another:
+                return await self._join(key, token)
+        except ConfigError:
+            if not has_another:
+                raise
+        except aio.AioRpcError as error:
+            if not has_another or error.code() is not grpc.StatusCode.PERMISSION_DENIED:
+                raise
+            log.warning("the join token was refused, trying without", extra={"reason": error.details()})
+        return await (self._sign(key) if self._can_renew else self._rejoin(key))
+
+    async def _join(self, key: ec.EllipticCurvePrivateKey, token: str) -> Any:
+        async with join_channel(self._settings, await self._roots()) as channel:
+            try:
+                following = await asyncio.to_thread(self._secrets.prepare)
+            except OSError as error:
+                following = ""
+                log.warning("a restart will need a token: no secret can be kept", extra={"reason": str(error)})
+            request = self._request(key, token=token, next_rejoin_digest=following)
+            issued = await self._call(rpc.JOIN, channel, request)
         await asyncio.to_thread(_discard_token, self._settings.token_file)
         return issued
 
+    async def _rejoin(self, key: ec.EllipticCurvePrivateKey) -> Any:
+        """Present what is held, newest first; only "unknown" leads to the next, for anything else is an answer."""
+        async with join_channel(self._settings, await self._roots()) as channel:
+            following = await asyncio.to_thread(self._secrets.prepare)
+            for secret in self._secrets.held:
+                request = self._request(key, rejoin_secret=secret, next_rejoin_digest=following)
+                try:
+                    return await self._call(rpc.JOIN, channel, request)
+                except aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.NOT_FOUND:
+                        raise
+        raise IdentityError("rejoining: the control plane knows no secret of this host, right would be a join token")
+
     async def _sign(self, key: ec.EllipticCurvePrivateKey) -> Any:
-        return await rpc.SIGN.on(self._channels.get())(rpc.SignRequest(csr_der=make_csr(key)), timeout=CALL_TIMEOUT_S)
+        request = rpc.SignRequest(csr_der=make_csr(key))
+        try:
+            request.next_rejoin_digest = await asyncio.to_thread(self._secrets.prepare)
+        except OSError as error:
+            log.warning("the rejoin secret is not renewed", extra={"reason": str(error)})
+        return await self._call(rpc.SIGN, self._channels.get(), request)
+
+    async def _call(self, method: rpc.Method, channel: aio.Channel, request: Any) -> Any:
+        """Make one call; note what became of the secret that it named."""
+        is_connected = await _is_connected(channel)
+        try:
+            issued = await method.on(channel)(request, timeout=CALL_TIMEOUT_S)
+        except aio.AioRpcError as error:
+            if error.code() not in DECIDED and (is_connected or error.code() is not grpc.StatusCode.UNAVAILABLE):
+                self._secrets.unsure()
+            raise
+        if request.next_rejoin_digest:
+            with suppress(OSError):
+                await asyncio.to_thread(self._secrets.accepted)
+        return issued
+
+    def _request(self, key: ec.EllipticCurvePrivateKey, **fields: str) -> Any:
+        return rpc.JoinRequest(host=self._settings.host, service=self._service, csr_der=make_csr(key), **fields)
+
+    async def _roots(self) -> bytes:
+        roots = await asyncio.to_thread(roots_for_join, self._settings)
+        TrustBundle.from_pem(self._settings.trust_domain, roots)  # a broken file is named here, not inside a handshake
+        return roots
 
 
 def read_issued(
@@ -183,6 +245,15 @@ def _read_token(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError("reading the join token: it is not ASCII", Position(str(path))) from error
+
+
+async def _is_connected(channel: aio.Channel) -> bool:
+    """Wait until a channel is connected or has failed to; what is called on one that failed was never sent."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            while (state := channel.get_state(try_to_connect=True)) in CONNECTING:
+                await channel.wait_for_state_change(state)
+    return bool(channel.get_state() is grpc.ChannelConnectivity.READY)
 
 
 def _discard_token(path: Path) -> None:

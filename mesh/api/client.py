@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -141,6 +142,10 @@ class MeshClient:
         body = {"service": service, "host": host, "ttl_s": ttl_s, "datacenter": datacenter}
         body |= {"from_address": from_address} if from_address else {}
         return await self._call("POST", "/v1/tokens", body=json.dumps(body))
+
+    async def revoke(self, service: str, host: str) -> Json:
+        """Take tokens, rejoin secrets and certificates from a service on a host."""
+        return await self._call("DELETE", f"/v1/tokens/{quote(service, safe='')}/{quote(host, safe='')}")
 
     async def status(self) -> Json:
         """Return whether the control plane is ready, and its index; one that is not ready answers too."""

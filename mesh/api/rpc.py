@@ -2,7 +2,8 @@
 
 Three conversations (plus xDS, which has messages of its own):
 
-- `Join` on the join port, server-authenticated TLS: a one-time token and a CSR become the first certificate;
+- `Join` on the join port, server-authenticated TLS: a one-time token, or a rejoin secret, and a CSR become the first
+  certificate of an agent's life;
 - `CertificateAuthority` on the mutual TLS port: renewal, and the trust bundle as it changes;
 - `Registry` on the same port: the instance beside the agent, its checks, and the names the agent's DNS answers.
 
@@ -30,8 +31,13 @@ MESSAGES: dict[str, type[Any]] = build_messages(
             ("service", 3, "string", False),
             ("csr_der", 4, "bytes", False),
             ("datacenter", 5, "string", False),  # where the host says it is; a token may be bound to one
+            ("rejoin_secret", 6, "string", False),  # in the place of a token, from a host that was here before
+            ("next_rejoin_digest", 7, "string", False),  # SHA-256 in hex of the secret it will come back with
         ],
-        "SignRequest": [("csr_der", 1, "bytes", False)],
+        "SignRequest": [
+            ("csr_der", 1, "bytes", False),
+            ("next_rejoin_digest", 2, "string", False),
+        ],
         "Issued": [
             ("chain_der", 1, "bytes", True),  # leaf first, then the intermediate
             ("roots_der", 2, "bytes", True),

@@ -120,3 +120,23 @@ def create(
         return
     click.echo(answer["token"])
     say(f"for {service} on {host}, once, until {answer['expires_at']}")
+
+
+@token.command("revoke")
+@click.option("--service", required=True, help="The service it is.")
+@click.option("--host", required=True, help="The host it works on.")
+@api_options
+def revoke(service: str, host: str, address: str, token_file: Path | None, output: str) -> None:
+    """Take from a host what it could come back or go on with: tokens, rejoin secrets, certificates.
+
+    Other hosts believe a certificate until it ends; none is renewed. A new token lets the host in again.
+    """
+    answer = call(address, token_file, lambda mesh: mesh.revoke(service, host))
+    if output == "json":
+        show_json(answer)
+        return
+    ended = answer["revoked"]
+    say(
+        f"revoked for {service} on {host}: {ended['tokens']} tokens, {ended['rejoin_lines']} lines of rejoin secrets, "
+        f"{ended['certificates']} certificates"
+    )

@@ -1,4 +1,4 @@
-"""Join (a token becomes a certificate), Sign (a certificate becomes its successor), WatchRoots (whom to trust)."""
+"""Join (a token or a rejoin secret becomes a certificate), Sign (its successor), WatchRoots (whom to trust)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
@@ -18,6 +18,7 @@ from mesh.controlplane.acknowledgements import Acknowledgements
 from mesh.controlplane.callers import Caller, Callers, peer_address
 from mesh.controlplane.grpc_shell import service
 from mesh.controlplane.issuing import IssuedChain, Issuer, JoinAsk
+from mesh.controlplane.rejoining import ALARMS
 from mesh.controlplane.rotation import RootRotation
 from mesh.controlplane.signal import Signal
 from mesh.controlplane.state import MeshState
@@ -25,6 +26,8 @@ from mesh.controlplane.writer import Plan, Writer
 from mesh.telemetry.metrics import Metrics
 
 log = logging.getLogger("mesh.controlplane.ca")
+
+T = TypeVar("T")
 
 REMIND_EVERY_S = 5.0  # how soon a host that says to hold other roots is sent the present ones once more
 
@@ -67,20 +70,46 @@ class CaService:
         return service(rpc.CA_SERVICE, {rpc.SIGN: self.sign, rpc.WATCH_ROOTS: self.watch_roots})
 
     async def join(self, request: Any, context: Any) -> Any:
-        """Turn a one-time token and a CSR into a first certificate."""
+        """Turn a one-time token, or a rejoin secret, and a CSR into a first certificate."""
         address = peer_address(context.peer())
-        ask = JoinAsk(request.token, request.host, request.service, request.csr_der, request.datacenter, address)
-        issued = await self._issue(lambda now: self.issuer.join(ask, now=now), "join")
-        log.info(
-            "workload joined",
-            extra={"spiffe_id": issued.spiffe_id, "host": ask.host, "address": address},
-        )
+        ask = JoinAsk(
+            request.token, request.host, request.service, request.csr_der, request.datacenter, address,
+            request.rejoin_secret, request.next_rejoin_digest,
+        )  # fmt: skip
+        if request.rejoin_secret and not request.token:
+            issued = await self._rejoin(ask)
+        else:
+            issued = await self._issue(lambda now: self.issuer.join(ask, now=now), "join")
+        how = "a token" if request.token else "a rejoin secret"
+        told = {"spiffe_id": issued.spiffe_id, "host": ask.host, "address": address, "with": how}
+        log.info("workload joined", extra=told)
         return self._answer(issued)
+
+    async def _rejoin(self, ask: JoinAsk) -> IssuedChain:
+        """Raises: IdentityError or NotFoundError when the secret is refused; what that ends is on disk by then."""
+        outcome = await self._issue(lambda now: self.issuer.rejoin(ask, now=now), "rejoin")
+        if isinstance(outcome, IssuedChain):
+            return outcome
+        self._metrics.counter("mesh_ca_refused_total", "rejoin").value += 1
+        if outcome.found in ALARMS:
+            self._alarm(outcome.found, outcome.service, outcome.host, ask.address)
+        raise outcome.error
+
+    def _alarm(self, what: str, service: str, host: str, address: str) -> None:
+        self._metrics.counter("mesh_rejoin_copies_total", service, host, what).value += 1
+        told = {"what": what, "service": service, "host": host, "address": address}
+        log.error("a copy of a rejoin secret is out: mesh token revoke ends what it bought", extra=told)
 
     async def sign(self, request: Any, context: Any) -> Any:
         """Give a caller its next certificate."""
         caller = self._callers.require(context)
-        issued = await self._issue(lambda now: self.issuer.renew(request.csr_der, caller, now=now), "renewal")
+        following = request.next_rejoin_digest
+        renewed = await self._issue(
+            lambda now: self.issuer.renew(request.csr_der, caller, now=now, next_digest=following), "renewal"
+        )
+        issued = renewed.issued
+        if renewed.lives_twice:
+            self._alarm("another lives with it", caller.service, caller.host, caller.address)
         log.info("svid renewed", extra={"spiffe_id": issued.spiffe_id, "host": caller.host})
         return self._answer(issued)
 
@@ -124,18 +153,15 @@ class CaService:
                 behind=word.behind,
             )
 
-    async def _issue(
-        self, command: Callable[[datetime], Callable[[MeshState], Plan[IssuedChain]]], reason: str
-    ) -> IssuedChain:
+    async def _issue(self, command: Callable[[datetime], Callable[[MeshState], Plan[T]]], reason: str) -> T:
         try:
-            issued = await self._writer.write(command(self._clock.utcnow()))
+            return await self._writer.write(command(self._clock.utcnow()))
         except IdentityError:
             self._metrics.counter("mesh_ca_refused_total", reason).value += 1
             raise
-        self._metrics.counter("mesh_ca_issued_total", issued.datacenter).value += 1
-        return issued
 
     def _answer(self, issued: IssuedChain) -> Any:
+        self._metrics.counter("mesh_ca_issued_total", issued.datacenter).value += 1
         return rpc.Issued(
             chain_der=issued.chain_der, roots_der=self._rotation.authority.bundle.to_ders(), spiffe_id=issued.spiffe_id
         )

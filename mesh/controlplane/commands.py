@@ -19,6 +19,7 @@ from mesh.config.entries import KIND_OF, ConfigEntry, ServiceDefaults, ServiceIn
 from mesh.config.hcl.tree import Source
 from mesh.config.references import check_change
 from mesh.controlplane import records as r
+from mesh.controlplane import rejoining
 from mesh.controlplane.errors import ConflictError, NotFoundError
 from mesh.controlplane.state import MeshState
 from mesh.controlplane.store import Record
@@ -114,6 +115,12 @@ def deregister(state: MeshState, instance_id: str) -> Plan[None]:
     return Plan([*records, *_name_records(state, _entries_after(state), left)], None)
 
 
+def leave(state: MeshState, instance_id: str, service: str, host: str) -> Plan[None]:
+    """Remove an instance whose host goes for good: it comes back by a new token only."""
+    plan = deregister(state, instance_id)
+    return Plan([*plan.records, *rejoining.end(state, service, host)], None)
+
+
 def report(state: MeshState, instance_id: str, check_id: str, status: CheckStatus, output: str) -> Plan[None]:
     """Take a check's result in.
 
@@ -151,8 +158,8 @@ def create_token(
 
 def redeem_token(
     state: MeshState, text: str, *, service: str, host: str, datacenter: str, now: datetime, address: str = ""
-) -> tuple[Record, str]:
-    """Use a join token up; returns the record that says so and the datacenter that holds for the host.
+) -> tuple[Record, str, str]:
+    """Use a join token up; returns the record that says so, the host's datacenter, and the address it is bound to.
 
     Raises:
         IdentityError: unknown, used, expired, or made for another service, host, datacenter or address.
@@ -165,7 +172,7 @@ def redeem_token(
     place = kept.address if kept else ""
     if place and address != place:
         raise IdentityError(f"redeeming a join token: it is for a host at {place}, not at {address}")
-    return r.token_record(r.TokenRecord(used, bound, place)), bound or datacenter
+    return r.token_record(r.TokenRecord(used, bound, place)), bound or datacenter, place
 
 
 def issue(state: MeshState, issued: r.IssuedCertificate, *, now: datetime) -> list[Record]:

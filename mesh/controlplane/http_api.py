@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 from datetime import timedelta
 from ipaddress import IPv4Address
@@ -20,7 +21,7 @@ from mesh.ca.tokens import SECRET_BYTES
 from mesh.config.entries import KIND_OF
 from mesh.config.load import Loaded, load_text
 from mesh.config.references import warnings
-from mesh.controlplane import commands, rotation_api
+from mesh.controlplane import commands, rejoining, rotation_api
 from mesh.controlplane.errors import NotFoundError
 from mesh.controlplane.http_shell import errors_as_json, read_body, require_token
 from mesh.controlplane.proxies import Proxies, ProxyStatus
@@ -84,6 +85,7 @@ class HttpApi:
                 *rotation_api.routes(self._rotation),
                 web.get("/v1/proxies", self.proxy_status),
                 web.post("/v1/tokens", self.create_token),
+                web.delete("/v1/tokens/{service}/{host}", self.revoke),
                 web.get("/v1/status", self.status),
                 web.get("/metrics", self.metrics),
             ]
@@ -202,6 +204,13 @@ class HttpApi:
         )
         headers = {"Cache-Control": "no-store"}
         return web.json_response({"token": text, "expires_at": expires_at.isoformat()}, headers=headers)
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        """Take tokens, rejoin secrets and certificates from one service on one host."""
+        asked = dict(request.match_info)
+        service, host = _named(asked, "service"), _named(asked, "host")
+        revoked = await self._writer.write(lambda state: rejoining.revoke(state, service, host))
+        return web.json_response({"revoked": {"service": service, "host": host, **dataclasses.asdict(revoked)}})
 
     async def status(self, request: web.Request) -> web.Response:
         """Say whether the control plane serves, and how far it is."""

@@ -8,7 +8,7 @@ token up, so that a crash can neither lose a certificate that somebody holds nor
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -16,10 +16,12 @@ from cryptography import x509
 from mesh.base.errors import ConfigError, IdentityError
 from mesh.base.names import require_label
 from mesh.ca.authority import Authority
+from mesh.ca.rejoin import RejoinLine
 from mesh.ca.sign import sign_leaf
-from mesh.controlplane import commands
+from mesh.controlplane import commands, rejoining
 from mesh.controlplane.callers import Caller
-from mesh.controlplane.records import IssuedCertificate
+from mesh.controlplane.records import IssuedCertificate, rejoin_record
+from mesh.controlplane.rejoining import Refused
 from mesh.controlplane.state import MeshState
 from mesh.controlplane.writer import Plan
 from mesh.spiffe.id import SpiffeId
@@ -27,7 +29,7 @@ from mesh.spiffe.id import SpiffeId
 
 @dataclass(frozen=True, slots=True)
 class JoinAsk:
-    """What a joining host says, and the address it says it from; only the token makes it true."""
+    """What a joining host says, and the address it says it from; only token or secret make it true."""
 
     token: str
     host: str
@@ -35,6 +37,8 @@ class JoinAsk:
     csr_der: bytes
     datacenter: str = ""
     address: str = ""
+    rejoin_secret: str = ""
+    next_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,14 @@ class IssuedChain:
     chain_der: tuple[bytes, ...]
     spiffe_id: str
     datacenter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A caller's next certificate, and whether its line of rejoin secrets has begun another life meanwhile."""
+
+    issued: IssuedChain
+    lives_twice: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,7 @@ class Issuer:
     namespace: str
     leaf_ttl: timedelta
     datacenter: str  # of hosts that neither their token nor they themselves place
+    rejoin_ttl: timedelta = timedelta(hours=168)
 
     def join(self, ask: JoinAsk, *, now: datetime) -> Callable[[MeshState], Plan[IssuedChain]]:
         """Return the command that turns a token and a CSR into a first certificate.
@@ -68,7 +81,7 @@ class Issuer:
 
         def command(state: MeshState) -> Plan[IssuedChain]:
             host, service = _name(ask.host, "host"), _name(ask.service, "service")
-            used, datacenter = commands.redeem_token(
+            used, datacenter, bound = commands.redeem_token(
                 state,
                 ask.token,
                 service=service,
@@ -77,21 +90,53 @@ class Issuer:
                 address=ask.address,
                 now=now,
             )
-            issued, record = self._sign(state, ask.csr_der, service, host, datacenter or self.datacenter, now)
-            return Plan([used, *commands.issue(state, record, now=now)], issued)
+            place = datacenter or self.datacenter
+            issued, record = self._sign(state, ask.csr_der, service, host, place, now)
+            line = RejoinLine(service, host, place, bound, ask.next_digest, now + self.rejoin_ttl, life=record.serial)
+            begun = rejoining.begin(state, line)
+            return Plan([used, *begun, *commands.issue(state, record, now=now)], issued)
 
         return command
 
-    def renew(self, csr_der: bytes, caller: Caller, *, now: datetime) -> Callable[[MeshState], Plan[IssuedChain]]:
-        """Return the command that gives a caller its next certificate.
+    def rejoin(self, ask: JoinAsk, *, now: datetime) -> Callable[[MeshState], Plan[IssuedChain | Refused]]:
+        """Return the command that turns a rejoin secret and a CSR into a certificate, or into a refusal that is kept.
+
+        Raises (the command):
+            IdentityError: the names, the CSR or the next digest are not right; the secret is not used up then.
+        """
+
+        def command(state: MeshState) -> Plan[IssuedChain | Refused]:
+            host, service = _name(ask.host, "host"), _name(ask.service, "service")
+            line, records = rejoining.present(
+                state, ask.rejoin_secret, service=service, host=host, address=ask.address,
+                next_digest=ask.next_digest, now=now, ttl=self.rejoin_ttl,
+            )  # fmt: skip
+            if isinstance(line, Refused):
+                return Plan(records, line)
+            issued, record = self._sign(state, ask.csr_der, service, host, line.datacenter, now)
+            kept = rejoin_record(line.in_life(record.serial))
+            return Plan([kept, *commands.issue(state, record, now=now)], issued)
+
+        return command
+
+    def renew(
+        self, csr_der: bytes, caller: Caller, *, now: datetime, next_digest: str = ""
+    ) -> Callable[[MeshState], Plan[Renewed]]:
+        """Return the command that gives a caller its next certificate, and rolls its line of rejoin secrets.
 
         Raises (the command):
             IdentityError: the CSR is bad or asks for another name.
         """
 
-        def command(state: MeshState) -> Plan[IssuedChain]:
+        def command(state: MeshState) -> Plan[Renewed]:
             issued, record = self._sign(state, csr_der, caller.service, caller.host, caller.datacenter, now)
-            return Plan(commands.issue(state, record, now=now), issued)
+            held = state.issued.get(caller.serial)
+            record = replace(record, life=held.life if held else 0)
+            lives_twice, rolled = rejoining.renew(
+                state, service=caller.service, host=caller.host, life=record.life, next_digest=next_digest,
+                now=now, ttl=self.rejoin_ttl,
+            )  # fmt: skip
+            return Plan([*rolled, *commands.issue(state, record, now=now)], Renewed(issued, lives_twice))
 
         return command
 
@@ -103,7 +148,8 @@ class Issuer:
         ca = authority.intermediate(datacenter)
         chain = sign_leaf(csr_der, identity, ca, now=now, ttl=self.leaf_ttl)
         leaf = x509.load_der_x509_certificate(chain[0])
-        record = IssuedCertificate(leaf.serial_number, service, host, datacenter, leaf.not_valid_after_utc, generation)
+        serial = leaf.serial_number
+        record = IssuedCertificate(serial, service, host, datacenter, leaf.not_valid_after_utc, generation, life=serial)
         return IssuedChain(chain, str(identity), datacenter), record
 
 

@@ -6,6 +6,7 @@
 | instance | `<host>/<id>` | an instance with its checks |
 | name | service | its virtual address |
 | token | hash of the token | what a join token is bound to; the token itself is kept nowhere |
+| rejoin | `<service>/<host>` | the line of rejoin secrets: digests only |
 | issued | serial number | whose certificate that is, on which host |
 | authority | `root` or datacenter, `2/root` ... of later generations | fingerprint, so that lost keys are noticed |
 | rotation | `root` | which generation is in which slot, and since when |
@@ -19,6 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from mesh.base.errors import LocalProtocolError
+from mesh.ca.rejoin import RejoinLine
 from mesh.ca.rotation import Stage
 from mesh.ca.tokens import JoinToken
 from mesh.config.entries import KIND_OF, ConfigEntry, ServiceDefinition
@@ -28,7 +30,7 @@ from mesh.registry.catalog import Check, Instance
 from mesh.registry.health import CheckStatus
 
 CONFIG, INSTANCE, NAME, TOKEN, ISSUED, AUTHORITY = "config", "instance", "name", "token", "issued", "authority"
-ROTATION = "rotation"
+ROTATION, REJOIN = "rotation", "rejoin"
 
 EntryKey = tuple[str, str]  # kind, name
 
@@ -48,7 +50,11 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """To whom a serial number was given; `generation` numbers the root above it."""
+    """To whom a serial number was given.
+
+    `generation` numbers the root above it; `life` is the serial number of the first certificate of that agent's life, 0
+    where it is not known.
+    """
 
     serial: int
     service: str
@@ -56,6 +62,7 @@ class IssuedCertificate:
     datacenter: str
     not_after: datetime
     generation: int = 1
+    life: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,26 @@ def token_from(value: str) -> TokenRecord:
     used_at = datetime.fromisoformat(fields["used_at"]) if fields["used_at"] else None
     fields |= {"expires_at": datetime.fromisoformat(fields["expires_at"]), "used_at": used_at}
     return TokenRecord(JoinToken(**fields), data["datacenter"], data.get("address", ""))
+
+
+def rejoin_key(service: str, host: str) -> str:
+    """Return whose line of rejoin secrets it is; labels have no slash."""
+    return f"{service}/{host}"
+
+
+def rejoin_record(line: RejoinLine) -> Record:
+    """Write a line of rejoin secrets."""
+    revoked_at = line.revoked_at.isoformat() if line.revoked_at else None
+    value = {**asdict(line), "expires_at": line.expires_at.isoformat(), "revoked_at": revoked_at}
+    return Record(REJOIN, rejoin_key(line.service, line.host), json.dumps(value))
+
+
+def rejoin_from(value: str) -> RejoinLine:
+    """Read what `rejoin_record` wrote."""
+    data = json.loads(value)
+    revoked_at = datetime.fromisoformat(data["revoked_at"]) if data["revoked_at"] else None
+    data |= {"expires_at": datetime.fromisoformat(data["expires_at"]), "revoked_at": revoked_at}
+    return RejoinLine(**{**data, "used": tuple(data["used"])})
 
 
 def rotation_record(kept: RotationRecord) -> Record:

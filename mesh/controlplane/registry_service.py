@@ -87,7 +87,7 @@ class RegistryService:
         """Take the caller's instance out of the catalog."""
         caller = self._callers.require(context)
         instance_id = own_id(caller, request.instance_id)
-        await self._writer.write(lambda state: commands.deregister(state, instance_id))
+        await self._writer.write(lambda state: commands.leave(state, instance_id, caller.service, caller.host))
         self._liveness.forget(instance_id)
         log.info("instance deregistered", extra={"instance": instance_id})
         return rpc.Empty()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -158,7 +159,8 @@ class ControlPlane:
     def _issuer(self) -> Issuer:
         settings = self.settings
         leaf_ttl = timedelta(seconds=settings.leaf_ttl_s)
-        return Issuer(self._rotation.signer_in, settings.namespace, leaf_ttl, settings.datacenter)
+        rejoin_ttl = timedelta(seconds=settings.rejoin_ttl_s)
+        return Issuer(self._rotation.signer_in, settings.namespace, leaf_ttl, settings.datacenter, rejoin_ttl)
 
     async def _renew(self) -> None:
         """Renew what is due: our own certificate, and intermediates past half their life."""
@@ -200,12 +202,23 @@ class ControlPlane:
             settings.socket.parent.mkdir(parents=True, exist_ok=True)
             settings.socket.unlink(missing_ok=True)
             await web.UnixSite(trusted, str(settings.socket)).start()
-            settings.socket.chmod(0o660)
+            _share_socket(settings)
             await web.TCPSite(asking, str(settings.address), settings.http_port).start()
             yield
         finally:
             await asyncio.gather(trusted.cleanup(), asking.cleanup())
             settings.socket.unlink(missing_ok=True)
+
+
+def _share_socket(settings: ControlPlaneSettings) -> None:
+    """Let the socket's group in: ours, or the one that the settings name (a lab's user, through a bind mount)."""
+    group = settings.socket_group
+    try:
+        if group is not None:
+            os.chown(settings.socket, -1, group)
+    except PermissionError as error:
+        raise ConfigError(f"giving the socket to group {group}: not permitted", right="a group of our own") from error
+    settings.socket.chmod(0o660)
 
 
 def management_token(settings: ControlPlaneSettings) -> str:

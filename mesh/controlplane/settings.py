@@ -60,9 +60,11 @@ class ControlPlaneSettings(BaseModel):
     join_port: PortNumber = CONTROL_JOIN
     socket: Path = Path("/run/mesh/control-plane.sock")
     data_dir: Path = Path("/var/lib/mesh/control-plane")
+    socket_group: Annotated[int, Field(ge=0)] | None = None  # who else may open the socket; None leaves it as made
     leaf_ttl: DurationText = "24h"
     intermediate_ttl: DurationText = "8760h"  # a year, Consul's default
     root_ttl: DurationText = "87600h"  # ten years, Consul's default
+    rejoin_ttl: DurationText = "168h"  # how long a host may be away and come back by itself
     access_log_path: str = "/var/log/mesh/access.log"
     management_token_file: Path | None = None
     allow_loopback_instances: bool = False  # for trying the control plane on one machine without a lab
@@ -87,6 +89,11 @@ class ControlPlaneSettings(BaseModel):
     def root_ttl_s(self) -> float:
         """Life of the root in seconds."""
         return parse_duration(self.root_ttl)
+
+    @property
+    def rejoin_ttl_s(self) -> float:
+        """Life of a rejoin secret in seconds, from the last certificate on."""
+        return parse_duration(self.rejoin_ttl)
 
     @property
     def all_datacenters(self) -> tuple[str, ...]:

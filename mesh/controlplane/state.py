@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mesh.base.names import WILDCARD
+from mesh.ca.rejoin import RejoinLine
 from mesh.config.entries import ConfigEntry, ProxyDefaults, ServiceDefaults, ServiceIntentions, ServiceRouter
 from mesh.controlplane import records as r
 from mesh.controlplane.store import Record
@@ -33,12 +34,13 @@ class Change:
 
 
 class MeshState:
-    """Entries, catalog, tokens, issued certificates, fingerprints of authorities and the slots of the root."""
+    """Entries, catalog, tokens, rejoin lines, issued certificates, authorities' fingerprints, slots of the root."""
 
     def __init__(self) -> None:
         self.catalog = Catalog()
         self.entries: dict[r.EntryKey, r.StoredEntry] = {}
         self.tokens: dict[str, r.TokenRecord] = {}
+        self.rejoin: dict[str, RejoinLine] = {}
         self.issued: dict[int, r.IssuedCertificate] = {}
         self.authorities: dict[str, str] = {}
         self.rotation = r.RotationRecord()
@@ -47,6 +49,7 @@ class MeshState:
             r.INSTANCE: self._apply_instance,
             r.NAME: self._apply_name,
             r.TOKEN: self._apply_token,
+            r.REJOIN: self._apply_rejoin,
             r.ISSUED: self._apply_issued,
             r.AUTHORITY: self._apply_authority,
             r.ROTATION: self._apply_rotation,
@@ -121,6 +124,12 @@ class MeshState:
         self.tokens.pop(record.key, None)
         if record.value is not None:
             self.tokens[record.key] = r.token_from(record.value)
+        return Change()
+
+    def _apply_rejoin(self, record: Record) -> Change:
+        self.rejoin.pop(record.key, None)
+        if record.value is not None:
+            self.rejoin[record.key] = r.rejoin_from(record.value)
         return Change()
 
     def _apply_issued(self, record: Record) -> Change:

@@ -27,7 +27,7 @@ _SECRET_NAMES = frozenset(
 _SECRET_TEXT = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?i:\bbearer)\s+[^\s\"',;]+"
-    r"|\bmeshjoin-[A-Za-z0-9_-]+",
+    r"|\bmesh(?:re)?join-[A-Za-z0-9_-]+",
     re.DOTALL,
 )
 _PLAIN_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}

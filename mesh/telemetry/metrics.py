@@ -87,6 +87,8 @@ METRICS: dict[str, Metric] = {
         Metric("mesh_xds_nacks_total", Kind.COUNTER, "Responses refused by a proxy.", ("type",)),
         Metric("mesh_ca_issued_total", Kind.COUNTER, "Leaves signed.", ("datacenter",)),
         Metric("mesh_ca_refused_total", Kind.COUNTER, "CSRs and tokens refused.", ("reason",)),
+        Metric("mesh_rejoin_copies_total", Kind.COUNTER, "Signs that a copy of a rejoin secret is out.",
+               ("service", "host", "what")),
         Metric("mesh_instances", Kind.GAUGE, "Registered instances by health.", ("status",)),
         Metric("mesh_state_index", Kind.GAUGE, "Index of the mesh state; it only grows."),
         # All of them.

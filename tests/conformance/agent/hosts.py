@@ -32,10 +32,30 @@ class World:
     settings: AgentSettings
     control_plane: subprocess.Popen[bytes]
     agent: subprocess.Popen[bytes]
+    stack: ExitStack
 
     @property
     def socket(self) -> str:
         return f"unix://{self.settings.socket}"
+
+    def restart_agent(self) -> None:
+        """Kill the agent, as a crash or a power cut would, and start it anew."""
+        self.agent.kill()
+        self.agent.wait(10)
+        self.agent = self.stack.enter_context(_process("mesh.agent.main", self.folder / "agent.json"))
+
+    def grant(self) -> None:
+        """Put a new join token onto the host, as its operator."""
+        wanted = {"service": "payment-service", "host": "payment-1", "ttl_s": 60}
+        text = call(self.folder / "cp.sock", "POST", "/v1/tokens", wanted)["token"]
+        beside = self.settings.token_file.with_suffix(".new")
+        beside.write_text(text)
+        beside.replace(self.settings.token_file)
+
+    def said(self, of: str) -> list[dict[str, Any]]:
+        """Return what `agent` or `cp` has logged so far."""
+        lines = (self.folder / f"{of}.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def ready(self) -> dict[str, Any]:
         """Return what the agent's /ready says, whatever its status."""
@@ -123,7 +143,7 @@ def world(folder: Path) -> Iterator[World]:
         wanted = {"service": "payment-service", "host": "payment-1", "ttl_s": 60}
         (folder / "token").write_text(call(folder / "cp.sock", "POST", "/v1/tokens", wanted)["token"])
         agent = stack.enter_context(_process("mesh.agent.main", folder / "agent.json"))
-        made = World(folder, settings, control_plane, agent)
+        made = World(folder, settings, control_plane, agent, stack)
         wait_until(lambda: made.ready()["waiting_for"] == "sidecar")
         yield made
 

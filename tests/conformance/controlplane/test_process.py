@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -234,3 +235,16 @@ def test_silence_of_an_agent_is_noticed(control_plane: ControlPlaneProcess) -> N
             assert 9 < time.monotonic() - began < 15
 
     talk(scene)
+
+
+def test_the_socket_is_for_its_group_and_the_group_is_the_settings_to_choose(tmp_path: Path) -> None:
+    group = 4242 if os.geteuid() == 0 else os.getgid()
+    with ControlPlaneProcess(tmp_path, socket_group=group) as control_plane:
+
+        async def scene() -> None:
+            async with control_plane.client() as client:
+                await until_ready(client)
+
+        talk(scene)
+        found = (tmp_path / "cp.sock").stat()
+        assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, 0o660)

@@ -158,7 +158,7 @@ def test_reports_of_what_nobody_registered_are_refused() -> None:
 def test_the_datacenter_of_a_host(bound: str, said: str, answer: str) -> None:
     driver = StateDriver()
     text = token_for(driver, datacenter=bound)
-    _, datacenter = commands.redeem_token(driver.state, text, service="a", host="a-1", datacenter=said, now=NOW)
+    _, datacenter, _ = commands.redeem_token(driver.state, text, service="a", host="a-1", datacenter=said, now=NOW)
     assert datacenter == answer
 
 
@@ -205,7 +205,7 @@ def test_a_token_bound_to_an_address_is_taken_from_there_only(bound: str, caller
 def test_a_token_works_once() -> None:
     driver = StateDriver()
     text = token_for(driver)
-    used, _ = commands.redeem_token(driver.state, text, service="a", host="a-1", datacenter="", now=NOW)
+    used, _, _ = commands.redeem_token(driver.state, text, service="a", host="a-1", datacenter="", now=NOW)
     driver.state.apply(driver.state.index + 1, [used])
     with pytest.raises(IdentityError, match="used"):
         commands.redeem_token(driver.state, text, service="a", host="a-1", datacenter="", now=NOW)

@@ -82,7 +82,7 @@ def test_a_refused_join_does_not_use_the_token_up(change: dict[str, object], wor
 def test_a_renewal_is_for_the_caller_and_nobody_else() -> None:
     driver = StateDriver()
     caller = Caller(str(PAYMENT), "payment-service", "payment-1", "west", "10.0.0.1", NOW)
-    issued = driver.run(issuer().renew(make_csr(new_key(), PAYMENT), caller, now=NOW))
+    issued = driver.run(issuer().renew(make_csr(new_key(), PAYMENT), caller, now=NOW)).issued
     assert issued.spiffe_id == str(PAYMENT)
     other = make_csr(new_key(), SpiffeId.for_service("t.internal", "production", "ledger-service"))
     with pytest.raises(IdentityError, match="asks for"):

@@ -23,6 +23,8 @@ def test_defaults(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, json.dumps(GOOD)))
     assert (settings.http_port, settings.grpc_port, settings.join_port) == (8500, 8502, 8503)
     assert settings.leaf_ttl_s == 86400
+    assert settings.rejoin_ttl_s == 7 * 86400
+    assert settings.socket_group is None
     assert settings.all_datacenters == ("east", "west")
     assert str(settings.identity) == "spiffe://dominos.internal/ns/mesh/sa/control-plane"
     assert settings.token_file == Path("/var/lib/mesh/control-plane/management-token")
@@ -36,6 +38,8 @@ def test_defaults(tmp_path: Path) -> None:
         pytest.param({"datacenter": "East!"}, "datacenter", id="a name that is no label"),
         pytest.param({"address": "localhost"}, "address", id="an address that is a name"),
         pytest.param({"tls": False}, "tls", id="an unknown field"),
+        pytest.param({"socket_group": -1}, "socket_group", id="a group that is none"),
+        pytest.param({"rejoin_ttl": "0s"}, "rejoin_ttl", id="a rejoin secret without a life"),
         pytest.param({"trust_domain": "Dominos"}, "trust_domain", id="a trust domain in capitals"),
     ],
 )
