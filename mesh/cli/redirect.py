@@ -74,9 +74,12 @@ def render_command(output: str, family: str | None, comments: bool, **flags: Any
 
 @redirect.command("apply")
 @_plan_options
+@click.option(
+    "--rules-only", is_flag=True, help="Before the network is up: the route of virtual addresses comes later."
+)
 @_output
 @_dry_run
-def apply_command(output: str, dry_run: bool, **flags: Any) -> None:
+def apply_command(output: str, dry_run: bool, rules_only: bool, **flags: Any) -> None:
     """Bring this host to its rules, closed while it changes; a second run changes nothing."""
     plan = _plan(**flags)
     changed: list[str] = []
@@ -89,7 +92,7 @@ def apply_command(output: str, dry_run: bool, **flags: Any) -> None:
         if text and _restore(family, text, dry_run=dry_run):
             changed.append(family.value)
             _require_in_force(family, rules)
-    if ensure_route(plan, dry_run=dry_run):
+    if not rules_only and ensure_route(plan, dry_run=dry_run):
         changed.append("route")
     _tell(output, changed, dry_run=dry_run, nothing="every rule is in force already", done="rules are in force")
 

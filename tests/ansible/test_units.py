@@ -16,7 +16,7 @@ from tests.fakes import systemctl
 
 # systemd-analyze's own scale in tenths: 0 is closed, 100 is open, and it says EXPOSED above 70. What remains of those
 # without rights (14 today) is the network, which is their work; the redirect (23) is root with CAP_NET_ADMIN.
-MAX_EXPOSURE = {"mesh-redirect.service": 25}
+MAX_EXPOSURE = {"mesh-redirect.service": 25, "mesh-route.service": 25}
 MAX_EXPOSURE_OF_OTHERS = 15
 NAMES = [path.name.removesuffix(".j2") for path in UNITS]
 # A root folder for systemd-analyze that holds these units and the targets they name, and nothing of this machine.
@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_every_unit_of_the_contract_is_there() -> None:
-    wanted = ("control-plane", "redirect", "agent", "sidecar", "probe")
+    wanted = ("control-plane", "redirect", "route", "agent", "sidecar", "probe")
     assert set(NAMES) == {*(f"mesh-{name}.service" for name in wanted), "demo-service.service"}
 
 
@@ -80,7 +80,7 @@ def test_each_process_has_its_user_and_no_rights(path: Path) -> None:
     text = rendered(path)
     assert "NoNewPrivileges=yes" in text
     assert "ProtectSystem=strict" in text
-    if path.name.startswith("mesh-redirect"):
+    if path.name.startswith(("mesh-redirect", "mesh-route")):
         assert "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW\n" in text
         assert "User=" not in text
     else:
@@ -110,3 +110,11 @@ def test_nothing_opens_a_host_when_the_redirect_stops() -> None:
     assert "ExecStop" not in text.replace("# ", "").splitlines()
     assert "\nExecStop=" not in text
     assert "\nCondition" not in text
+
+
+def test_the_rules_wait_for_no_network() -> None:
+    """At a boot they come before the first interface: they may not need one, or the application would never start."""
+    text = next(rendered(path) for path in UNITS if path.name.startswith("mesh-redirect"))
+    assert "redirect apply --rules-only" in text
+    assert "Before=network-pre.target" in text
+    assert "network-online" not in text
