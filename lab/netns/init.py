@@ -131,19 +131,7 @@ class Init:
         *lines, host.buffer = (host.buffer + received).split(b"\n")
         for line in lines:
             unit = json.loads(line)["unit"]
-            before = host.units.get(unit["name"])
             host.units[unit["name"]] = unit
-            if unit["name"] == "agent" and before and 0 < before["starts"] < unit["starts"]:
-                self.grant_again(host.spec.name)
-
-    def grant_again(self, host: str) -> None:
-        """Grant a token to an agent that started again: its key is gone, and only the operator can let it join.
-
-        One job per host is enough: it waits for the control plane however often the agent dies meanwhile.
-        """
-        self.reap()
-        if not any(job["job"] == "grant" and job["host"] == host for job in self.jobs.values()):
-            self.start_job({"op": "job", "job": "grant", "host": host}, None)
 
     def take(self, asking: Asking) -> None:
         """Take in what a connection sent, and carry its order out once it is whole."""
@@ -211,7 +199,7 @@ class Init:
             "hosts": {name: {"pid": host.pid, "units": list(host.units.values())} for name, host in self.hosts.items()},
         }
 
-    def start_job(self, order: dict[str, Any], connection: socket.socket | None) -> None:
+    def start_job(self, order: dict[str, Any], connection: socket.socket) -> None:
         """Fork a process that does an operator's work from inside, talking on `connection`."""
         pid = os.fork()
         if pid:

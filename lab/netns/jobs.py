@@ -1,4 +1,4 @@
-"""What an operator does from inside the lab: bring it up, grant a join token, add a service.
+"""What an operator does from inside the lab: bring it up, add a service, read a log.
 
 Each job is a short-lived fork of the lab's init. It reaches a host's files through /proc/PID/root and talks to
 whoever ordered it in JSON lines: `{"progress": ...}` while it works, `{"done": ...}` or `{"error": ...}` at the end.
@@ -27,18 +27,16 @@ from mesh.api.client import MeshClient
 from mesh.base import ports
 from mesh.base.errors import ConfigError, MeshError
 
-GRANT_FOR_S = 3600.0
-
 
 class Job:
     """What every job has at hand."""
 
-    def __init__(self, topology: Topology, plan: Plan, pids: dict[str, int], talk: socket.socket | None) -> None:
+    def __init__(self, topology: Topology, plan: Plan, pids: dict[str, int], talk: socket.socket) -> None:
         self.topology = topology
         self.plan = plan
         self.checkout = Path(plan.checkout)
         self.pids = pids
-        self.talk = talk
+        self.talk: socket.socket | None = talk
         self.started = time.monotonic()
 
     def say(self, **message: Any) -> None:
@@ -75,7 +73,7 @@ class Job:
             mounts.write_file(path, file, root=root)
 
 
-def run(order: dict[str, Any], topology: Topology, plan: Plan, pids: dict[str, int], talk: socket.socket | None) -> int:
+def run(order: dict[str, Any], topology: Topology, plan: Plan, pids: dict[str, int], talk: socket.socket) -> int:
     """Run one job to its end; return its exit code."""
     job = Job(topology, plan, pids, talk)
     try:
@@ -120,16 +118,6 @@ async def add(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     return {"elapsed_s": round(time.monotonic() - job.started, 3)}
 
 
-async def grant(job: Job, order: dict[str, Any]) -> dict[str, Any]:
-    """Grant a new token to a host whose agent died, as soon as the control plane answers."""
-    host = job.topology.hosts[order["host"]]
-    deadline = time.monotonic() + GRANT_FOR_S
-    async with job.operator() as operator:
-        await bringup.until_it_answers(operator, deadline)
-        await bringup.grant(operator, host, job)
-    return {}
-
-
 async def logs(job: Job, order: dict[str, Any]) -> dict[str, Any]:
     """Return the last lines of a unit's log."""
     path = Path(job.root(order["host"])) / "var/log/mesh" / f"{order['unit']}.log"
@@ -143,6 +131,5 @@ async def logs(job: Job, order: dict[str, Any]) -> dict[str, Any]:
 JOBS: dict[str, Callable[[Job, dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]] = {
     "bring-up": bring_up,
     "add": add,
-    "grant": grant,
     "logs": logs,
 }

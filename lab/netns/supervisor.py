@@ -9,8 +9,8 @@ States of a unit, and what moves it:
 
 `stop` and `start` are an operator's; a stopped unit stays stopped, and a unit started again waits until its former
 process has ended. The delay doubles while a unit dies young, so that a fault which does not go away by itself costs
-little. An agent that dies loses its key (it was in its
-memory alone): started again, it answers names from its disk and waits for the new token that the operator grants.
+little. An agent that dies loses its key (it was in its memory alone): started again, it answers names from its disk and
+joins with the secret that it kept for that.
 """
 
 from __future__ import annotations

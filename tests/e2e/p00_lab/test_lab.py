@@ -135,8 +135,8 @@ def test_09_heal_ends_every_fault_now(lab: Lab) -> None:
     )
 
 
-def test_10_an_agent_that_dies_joins_again_with_a_new_token(lab: Lab) -> None:
-    """Its key was in its memory alone; the operator grants a new token, and the sidecar carries calls meanwhile."""
+def test_10_an_agent_that_dies_joins_again_by_itself(lab: Lab) -> None:
+    """Its key was in its memory alone; it kept a secret, and nobody grants a token. The sidecar goes on meanwhile."""
     address = lab.python("pulse-1", "import socket; print(socket.gethostbyname('makeline-service'))").stdout.strip()
     before = lab.unit("pulse-1", "agent")["starts"]
     lab.driver.unit("pulse-1", "agent", "kill")
@@ -152,6 +152,8 @@ def test_10_an_agent_that_dies_joins_again_with_a_new_token(lab: Lab) -> None:
     )
     ready = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:15020/ready', timeout=5).status)"
     eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", within_s=20, what="the agent to be ready")
+    said = [line for line in lab.driver.logs("cp-1", "control-plane", lines=500).splitlines() if "joined" in line]
+    assert [line for line in said if "pulse-1" in line and "a rejoin secret" in line], said
     assert lab.http("pulse-1", "GET", "http://makeline-service:8080/tickets").status == 200
 
 

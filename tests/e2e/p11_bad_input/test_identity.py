@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 from envoy.service.discovery.v3 import discovery_pb2
 
 from mesh.api import rpc
+from mesh.ca.rejoin import digest_of, make_secret
 from mesh.spiffe import workload_proto
 from tests.e2e.kit import Lab, eventually
 
@@ -326,6 +327,90 @@ def test_14_a_health_check_looks_at_its_own_host_only(lab: Lab, tmp_path: Path, 
     assert "service.hcl:5" in refused.stderr + refused.stdout
     path.write_text(text.replace(target, "http://127.0.0.1:8080/health"))
     assert lab.mesh("validate", str(path)).exit_code == 0
+
+
+FIRST, SECOND, THIRD = (make_secret(bytes([each]) * 32) for each in (1, 2, 3))
+
+
+def _rejoin(secret: str, following: str, **changed: Any) -> dict[str, Any]:
+    fields = {"rejoin_secret": secret, "next_rejoin_digest": digest_of(following), **changed}
+    return _calling(JOIN_PORT, rpc.JOIN, _join_request("", **fields))
+
+
+def _begin(lab: Lab, roots: dict[str, str], *bound: str) -> None:
+    """Join ghost-1 with a token, and name FIRST as what it will come back with."""
+    request = _join_request(_token(lab, *bound), next_rejoin_digest=digest_of(FIRST))
+    assert _speak(lab, roots, [_calling(JOIN_PORT, rpc.JOIN, request)])[0].code == "OK"
+
+
+def _copies(lab: Lab, what: str) -> int:
+    """How often the control plane has told of a copy of ghost-1's secret."""
+    url = "http://10.77.1.2:8500/metrics"
+    asked = f"import urllib.request; print(urllib.request.urlopen({url!r}, timeout=5).read().decode())"
+    lines = lab.python("cp-1", asked, user="root").stdout.splitlines()
+    mine = [line for line in lines if "rejoin_copies" in line and "ghost-1" in line and what in line]
+    return int(float(mine[0].split()[-1])) if mine else 0
+
+
+def test_15_a_rejoin_secret_is_for_one_host_one_service_one_use(lab: Lab, roots: dict[str, str]) -> None:
+    _begin(lab, roots)
+    asked = (
+        (_rejoin(SECOND, THIRD), "NOT_FOUND", "unknown secret"),
+        (_rejoin("meshrejoin-" + "A" * 5000, THIRD), "NOT_FOUND", "unknown secret"),
+        (_rejoin(digest_of(FIRST), THIRD), "NOT_FOUND", "unknown secret"),
+        (_rejoin(FIRST, SECOND, host="stranger-1"), "NOT_FOUND", "unknown secret"),
+        (_rejoin(FIRST, SECOND, host="payment-1"), "NOT_FOUND", "unknown secret"),
+        (_rejoin(FIRST, SECOND, service="ledger-service"), "NOT_FOUND", "unknown secret"),
+        (_rejoin(FIRST, SECOND, next_rejoin_digest="garbage"), "INVALID_ARGUMENT", "no SHA-256"),
+        (_rejoin(FIRST, SECOND, next_rejoin_digest=""), "PERMISSION_DENIED", "missing or was there before"),
+        (_rejoin(FIRST, FIRST), "PERMISSION_DENIED", "missing or was there before"),
+        (_rejoin(FIRST, SECOND, csr_der=_csr(_uri(OTHERS))), "PERMISSION_DENIED", "asks for"),
+        (_rejoin(FIRST, SECOND), "OK", ""),  # what was refused did not use it up
+        (_rejoin(FIRST, THIRD), "PERMISSION_DENIED", "presented twice"),
+        (_rejoin(SECOND, THIRD), "PERMISSION_DENIED", "revoked"),
+    )
+    outcomes = _speak(lab, roots, [call for call, _, _ in asked])
+    for outcome, (_, code, why) in zip(outcomes, asked, strict=True):
+        assert (outcome.code, why in outcome.details) == (code, True), outcome
+    assert _copies(lab, "presented twice") == 1
+    assert "a copy of a rejoin secret is out" in lab.driver.logs("cp-1", "control-plane", lines=500)
+    _begin(lab, roots)  # a new token begins a new line
+    assert _speak(lab, roots, [_rejoin(FIRST, SECOND)])[0].code == "OK"
+
+
+def test_16_a_stolen_rejoin_secret_is_worth_nothing_at_another_address(lab: Lab, roots: dict[str, str]) -> None:
+    _begin(lab, roots, "--from-address", "10.77.1.12")
+    before = _copies(lab, "another address")
+    stolen = _speak(lab, roots, [_rejoin(FIRST, SECOND)], host="stranger-1", user="other")[0]
+    assert (stolen.code, "from another address" in stolen.details) == ("PERMISSION_DENIED", True)
+    assert _copies(lab, "another address") == before + 1
+    assert _speak(lab, roots, [_rejoin(FIRST, SECOND)])[0].code == "OK", "and its owner can still use it"
+
+
+def test_17_of_many_that_present_one_rejoin_secret_at_once_one_gets_a_certificate(
+    lab: Lab, roots: dict[str, str]
+) -> None:
+    _begin(lab, roots)
+    calls = [{**_rejoin(FIRST, SECOND), "kind": "together", "times": 16}]
+    assert sorted(_speak(lab, roots, calls)[0].answers) == ["OK", *["PERMISSION_DENIED"] * 15]
+    assert _speak(lab, roots, [_rejoin(SECOND, THIRD)])[0].code == "PERMISSION_DENIED", "and the line is at its end"
+
+
+def test_18_a_revoked_host_has_nothing_left_to_come_back_with(lab: Lab, roots: dict[str, str]) -> None:
+    _begin(lab, roots)
+    unused = _token(lab)
+    assert lab.mesh("token", "revoke", "--service", "payment-service", "--host", "ghost-1").exit_code == 0
+    assert _speak(lab, roots, [_rejoin(FIRST, SECOND)])[0].code == "NOT_FOUND"
+    assert _join(lab, roots, unused).code == "PERMISSION_DENIED"
+    assert lab.mesh("token", "revoke", "--service", "payment-service", "--host", "ghost-1").exit_code != 0
+
+
+def test_19_nobody_but_the_agent_reads_what_it_would_come_back_with(lab: Lab) -> None:
+    path = "/var/lib/mesh/rejoin.json"
+    assert "meshrejoin-" in lab.run("payment-1", "cat", path, user="agent").stdout
+    for user in ("app", "sidecar", "other"):
+        refused = lab.run("payment-1", "cat", path, user=user)
+        assert (refused.exit_code != 0, refused.stdout) == (True, ""), user
 
 
 # ----------------------------------------------------------------------------------------------- the attacker's hands
