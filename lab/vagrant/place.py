@@ -109,6 +109,11 @@ class Place:
         self.path.mkdir(parents=True, exist_ok=True)
         _replace(self.topology, topology_text(topology))
 
+    def not_up(self) -> str:
+        """Return what is said when there is no lab."""
+        up = "make up LAB=vagrant" if self.name == "default" else f"lab --lab {self.name} --driver vagrant up"
+        return f"the lab {self.name!r} is not up; start it with: {up}"
+
     def saved(self) -> dict[str, Any]:
         """Return what is noted of a lab that was green once; empty when there is none."""
         try:
