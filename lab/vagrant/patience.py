@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from lab.driver import LabError, Progress
 LOOK_S = 0.5
 END_GRACE_S = 20.0
 TIMED_OUT = 124
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 MAX_LINE = 300
 TAIL_BYTES = 65536
 KEPT_LINES = 500
@@ -98,8 +101,11 @@ def follow(
 @contextlib.contextmanager
 def _running(argv: Sequence[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
     """Have a program with all its children while the block runs; whatever ends the block ends them."""
+    parent = os.getpid()
     try:
-        process = subprocess.Popen(argv, start_new_session=True, **options)  # type: ignore[call-overload]
+        process = subprocess.Popen(  # type: ignore[call-overload]
+            argv, start_new_session=True, preexec_fn=lambda: _end_with(parent), **options
+        )
     except FileNotFoundError:
         raise LabError(f"this machine has no {argv[0]}; see what is missing with: lab check") from None
     try:
@@ -111,3 +117,13 @@ def _running(argv: Sequence[str], **options: object) -> Iterator[subprocess.Pope
                     os.killpg(process.pid, number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(END_GRACE_S)
+
+
+def _end_with(parent: int) -> None:
+    """In a child: end when the parent does, also by kill -9. Elsewhere than on Linux there is no such promise."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(TIMED_OUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -73,6 +74,29 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path
     assert error.value.exit_code == 124
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent is gone")
+def test_a_program_ends_with_a_lab_command_that_is_killed(tmp_path: Path) -> None:
+    child = (
+        "import os, time; open('pid.new', 'w').write(str(os.getpid())); os.rename('pid.new', 'pid'); time.sleep(1000)"
+    )
+    script = f"""
+import os, sys, time
+from pathlib import Path
+from lab.vagrant import patience
+here = Path(sys.argv[1])
+for _ in patience.follow([sys.executable, "-c", {child!r}], here / "log", at=str, began=0.0, limit_s=60, cwd=here,
+                         environment=os.environ):
+    if (here / "pid").exists():
+        os.kill(os.getpid(), 9)
+"""
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, timeout=60, check=False)
+    assert killed.returncode == -9
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists():
+        assert time.monotonic() < deadline, "the program goes on without the command that started it"
 
 
 def test_a_program_that_there_is_not(tmp_path: Path) -> None:
