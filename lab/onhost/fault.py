@@ -53,6 +53,10 @@ class Refused(Exception):
     """The fault cannot be made here; the text says why."""
 
 
+class Taken(Exception):
+    """Another process has the queue."""
+
+
 class Hook(NamedTuple):
     """One jump from a chain of the kernel to a chain of ours with one rule."""
 
@@ -157,7 +161,10 @@ class Queue:
         self.number = number
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         self.socket.bind((0, 0))
-        self._configure(attribute(CONFIG_COMMAND, struct.pack("!BBH", BIND, 0, socket.AF_INET)))
+        try:
+            self._configure(attribute(CONFIG_COMMAND, struct.pack("!BBH", BIND, 0, socket.AF_INET)))
+        except PermissionError as error:
+            raise Taken from error
         self._configure(
             attribute(CONFIG_COPY, struct.pack("!IB", 0, COPY_META))
             + attribute(CONFIG_MAX_LEN, struct.pack("!I", MAX_WAITING))
@@ -165,7 +172,10 @@ class Queue:
             + attribute(CONFIG_FLAGS, struct.pack("!I", FLAG_GSO))  # big packets come whole, not in slices
         )
         self.socket.setsockopt(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)  # what is too much is lost, as on any wire
-        self.socket.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), RECEIVE_BYTES)
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), RECEIVE_BYTES)
+        except PermissionError:  # root of a user namespace has what everybody has
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         self.socket.setblocking(False)
 
     def _configure(self, attributes: bytes) -> None:
@@ -319,7 +329,7 @@ def main(order: Mapping[str, Any]) -> None:
     hooks = hooks_of(order, interface_of(order["address"]))
     try:
         queue = Queue(QUEUES[fault])
-    except PermissionError:
+    except Taken:
         raise Refused(f"this host has a {fault} already") from None
     except OSError as error:
         raise Refused(f"the kernel has no packet queue (modprobe nfnetlink_queue xt_NFQUEUE): {error}") from None

@@ -119,7 +119,7 @@ def test_02_a_delay_is_on_every_round_trip_and_within_a_tenth_of_what_was_said(l
     broken(lab, "delay", by="200ms")
     lost, trips = ping(lab, VICTIM, 50)
     assert lost == 0
-    assert 0.2 <= middle(trips) - before <= 0.22, trips
+    assert 0.198 <= middle(trips) - before <= 0.22, trips  # ping tells three digits
     assert connect(lab, VICTIM) >= 0.2
     assert middle(ping(lab, BYSTANDER, 20)[1]) < 0.1
 
@@ -170,7 +170,8 @@ def test_06_a_fault_of_packets_ends_by_itself_after_its_time(lab: Lab, fault: st
     broken(lab, fault, duration_s=3.0)
     began = time.monotonic()
     assert rules(lab, VICTIM) != []
-    eventually(lambda: not rules(lab, VICTIM), within_s=3.0 + SLOW_S, what="its rules to be gone")
+    # Before its keeper would lose patience, which is 10 s later.
+    eventually(lambda: not rules(lab, VICTIM), within_s=3.0 + 8.0, what="its rules to be gone")
     assert time.monotonic() - began > 2.0, "not before"
     eventually(lambda: not keeper.under_way(lab.driver), within_s=SLOW_S, what="its keeper to be gone")
     assert answers(lab, VICTIM)
@@ -209,6 +210,10 @@ def test_09_another_of_the_same_kind_is_refused_and_another_kind_is_not(lab: Lab
     broken(lab, "kill", unit="app")
     with pytest.raises(LabError, match="kill payment-1 app is under way already"):
         broken(lab, "pause", unit="app")
+    wanted = {"fault": "delay", "duration_s": 60, "by_s": 0.3, "address": lab.driver.address_of(VICTIM)}
+    program = (checkout() / "lab" / "onhost" / "fault.py").read_text()
+    done = lab.python(VICTIM, program, json.dumps(wanted), user="root")
+    assert (done.exit_code, done.stdout) == (1, "this host has a delay already\n"), "whoever started the other"
 
 
 def test_10_a_fault_of_packets_ends_with_its_keeper(lab: Lab) -> None:
