@@ -346,15 +346,14 @@ class ComposeDriver:
             except APIError:  # it does not run just now: between two starts, perhaps
                 api.stop(name, timeout=0)
         elif action in ("start", "restart"):
-            self._count_starts(f"{host}/{unit}", container)
+            if action == "restart" or not container["State"]["Running"]:
+                self._count_starts(f"{host}/{unit}", container)
             api.start(name) if action == "start" else api.restart(name, timeout=STOP_GRACE_S)
         else:
             raise LabError(f"no action {action!r}", exit_code=2)
 
     def _count_starts(self, unit: str, container: Mapping[str, Any]) -> None:
         """Keep the number of starts that the engine is about to forget."""
-        if container["State"]["Running"] and container["State"]["Status"] != "restarting":
-            return
         state = self.place.saved()
         counted = state.setdefault("starts", {})
         counted[unit] = counted.get(unit, 0) + report.starts(container)

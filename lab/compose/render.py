@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from lab.driver import checkout
 from lab.topology import HostSpec, Role, Topology, load
-from lab.units import AGENT_CONFIG, BOOTSTRAP, CONTROL_PLANE_CONFIG, PROBE_TIMEOUT
+from lab.units import AGENT_CONFIG, BOOTSTRAP, CONTROL_PLANE_CONFIG
 from mesh.base import ports
 
 WORKLOAD = ports.GID_WORKLOAD
@@ -21,6 +21,7 @@ DOORS_DIR = "/run/doors"
 LAB_LABEL = 'dev.meshyard.lab: "${MESHYARD_LAB:-default}"'
 LAB_PREFIX_LEN = 16  # of the one network: both datacenters, and room
 IPV6_NETWORK = "fd77::/64"
+PROBE_TIMEOUT = "10m"  # it runs once: how long a start may take, `up` decides
 # What root of a machine would use to look around on it: other users' files and processes, its network.
 ROOT_MAY = (
     *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),

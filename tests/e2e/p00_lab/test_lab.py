@@ -73,18 +73,16 @@ def test_04_a_host_is_a_machine_of_its_own(lab: Lab) -> None:
     assert host.file("/etc/resolv.conf").content_string.startswith("nameserver 127.0.0.1")
     assert host.file("/etc/hosts").contains("payment-1")
     assert host.user("app").uid == 1338
-    assert "sidecar" in host.check_output("ps -eo comm")
-    assert "control-plane" not in host.check_output("ps -eo comm"), "another host's processes are not seen"
+    assert "sidecar" in host.check_output("ps -eo comm,args")
+    assert "control-plane" not in host.check_output("ps -eo comm,args"), "another host's processes are not seen"
 
 
 def test_05_there_is_no_way_out_of_the_lab(lab: Lab) -> None:
     """The user's own loopback has the published port; the lab's outer namespace has no uplink to reach anything."""
-    routes = lab.run("stranger-1", "ip", "route", user="root").stdout
-    assert "default via 10.77.1.1" in routes
     script = "import socket; socket.create_connection(('192.0.2.1', 80), 3)"
     done = lab.python("stranger-1", script)
     assert done.exit_code != 0
-    assert "unreachable" in done.stderr.lower() or "timed out" in done.stderr.lower()
+    assert any(sign in done.stderr.lower() for sign in ("unreachable", "no route to host", "timed out"))
 
 
 def test_06_published_urls_answer_on_the_loopback_of_the_user(lab: Lab) -> None:
@@ -174,6 +172,9 @@ def test_11_names_are_answered_by_a_restarted_agent_without_a_control_plane(lab:
         assert lab.order().status == 201
     finally:
         lab.driver.unit("cp-1", "control-plane", "start")
+    eventually(
+        lambda: lab.mesh("catalog", "instances").exit_code == 0, within_s=30, what="the control plane to answer again"
+    )
     eventually(
         lambda: (
             {one["host"]: one["status"] for one in lab.mesh_json("catalog", "instances")["instances"]}["order-1"]
