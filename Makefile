@@ -14,7 +14,7 @@ ELSEWHERE := $(filter compose vagrant,$(LAB))
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell demo check images box bundle purge lint fmt compose-file lock test test-unit test-e2e bootstrap bootstrap-test
+.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e bootstrap bootstrap-test
 
 help: ## print this help
 	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,8 @@ lint: bootstrap ## style, types, and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+lint-ansible: bootstrap ## the roles and playbooks, at ansible-lint's production profile
+	@cd ansible && ../$(BIN)/ansible-lint -q
 
 # -- Clean
 down: bootstrap ## end the lab; nothing of it remains
