@@ -46,17 +46,17 @@ from mesh.controlplane.rotation_gates import (
     behind_bundle,
     below_old_root,
     count_members,
+    require_nobody_behind,
     spread_s,
 )
 from mesh.controlplane.settings import ControlPlaneSettings
 from mesh.controlplane.state import MeshState
-from mesh.controlplane.store import Record
+from mesh.controlplane.store import Record, StoreError
 from mesh.controlplane.writer import Plan, Writer
 
 log = logging.getLogger("mesh.controlplane.ca")
 
 ID_LENGTH = 12  # characters of a fingerprint that name a root to people
-MAX_NAMED = 20  # laggards that an error names one by one
 LAST_CALL = 2  # lives of a leaf before the active root's end, when a successor is activated in any case
 COMPLAIN_EVERY = timedelta(minutes=1)
 
@@ -205,23 +205,23 @@ class RootRotation:
 
     async def renew_intermediates(self) -> bool:
         """Replace intermediates past half their life, of the generations that sign or will; say whether there were."""
-        now, has_renewed = self._clock.utcnow(), False
-        for number in (self.record.current, self.record.prepared):
-            if number is None:
-                continue
-            fresh = renew_due(self._settings, number, self.generations[number], now=now)
-            if fresh is not self.generations[number]:
-                await self._writer.write(_knowing(number, fresh))
-                self.generations[number] = fresh
-                has_renewed = True
-        return has_renewed
+        async with self._step:
+            numbers = [number for number in (self.record.current, self.record.prepared) if number is not None]
+            return any([await self._renew(number) for number in numbers])
+
+    async def _renew(self, number: int) -> bool:
+        fresh = renew_due(self._settings, number, self.generations[number], now=self._clock.utcnow())
+        if fresh is self.generations[number]:
+            return False
+        await self._writer.write(_knowing(number, fresh))
+        self.generations[number] = fresh
+        return True
 
     async def _do(self, event: Event) -> None:
         now, before = self._clock.utcnow(), self.record
         made, number = None, before.highest + 1
         if event is Event.PREPARE:
-            made = await asyncio.to_thread(make_generation, self._settings, number, now=now)
-            self.generations[number] = made
+            made = self.generations[number] = await self._make(number, now)
         after = step(self.slots, event, now=now, leaf_ttl=self._leaf_ttl, made=made)
         slots = replace(before, stage=after.stage, last_leaf_not_after=after.last_leaf_not_after, since=now)
         match event:
@@ -236,7 +236,20 @@ class RootRotation:
         await self._writer.write(lambda state: Plan(self._records(state, slots, made, gone), None))
         if gone is not None:
             self.generations.pop(gone, None)
-            await asyncio.to_thread(discard_generation, self._settings, gone)
+            await self._discard(gone)
+
+    async def _make(self, number: int, now: datetime) -> Authority:
+        try:
+            return await asyncio.to_thread(make_generation, self._settings, number, now=now)
+        except OSError as error:
+            raise StoreError(f"writing the keys of a new root: {error}") from error
+
+    async def _discard(self, number: int) -> None:
+        """Remove keys that are of no use any more; what fails here is done at the next start."""
+        try:
+            await asyncio.to_thread(discard_generation, self._settings, number)
+        except OSError as error:
+            log.error("keys could not be removed, the next start tries again", extra={"reason": str(error)})
 
     def _records(
         self, state: MeshState, slots: RotationRecord, made: Authority | None, gone: int | None
@@ -284,23 +297,6 @@ _DONE = {
 def root_id(authority: Authority) -> str:
     """Return what names a root to people: the beginning of its fingerprint."""
     return fingerprint(authority.root)[:ID_LENGTH]
-
-
-def require_nobody_behind(event: Event, laggards: tuple[Laggard, ...]) -> None:
-    """Check that a step leaves nobody behind.
-
-    Raises:
-        NotYetError: it would; names who, and what can be done.
-    """
-    if not laggards:
-        return
-    named = "; ".join(str(one) for one in laggards[:MAX_NAMED])
-    more = f"; and {len(laggards) - MAX_NAMED} more" if len(laggards) > MAX_NAMED else ""
-    verb = event.value
-    raise NotYetError(
-        f"taking the step {verb!r}: {len(laggards)} would be left behind: {named}{more}; right would be: "
-        f"mesh ca root {verb} --wait, or --force when they are gone for good"
-    )
 
 
 def _knowing(number: int, fresh: Authority) -> Callable[[MeshState], Plan[None]]:

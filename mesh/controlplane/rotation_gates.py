@@ -15,9 +15,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from mesh.ca.rotation import Event
 from mesh.controlplane.acknowledgements import Acknowledged, Acknowledgements
+from mesh.controlplane.errors import NotYetError
 from mesh.controlplane.records import IssuedCertificate
 
+MAX_NAMED = 20  # laggards that an error names one by one
 RENEWALS_PER_S = 20.0  # how many certificates per second a rotation asks of the authority
 PUSHES_PER_S = 50.0  # how many hosts per second are told of new roots; each opens its connections to us anew then
 SPREAD_MIN_S = 5.0
@@ -87,6 +90,23 @@ def below_old_root(
             continue
         found.append(Laggard(host, last.service, _why_not_replaced(word, host in proxies, generations, old, last)))
     return tuple(found)
+
+
+def require_nobody_behind(event: Event, laggards: tuple[Laggard, ...]) -> None:
+    """Check that a step leaves nobody behind.
+
+    Raises:
+        NotYetError: it would; names who, and what can be done.
+    """
+    if not laggards:
+        return
+    named = "; ".join(str(one) for one in laggards[:MAX_NAMED])
+    more = f"; and {len(laggards) - MAX_NAMED} more" if len(laggards) > MAX_NAMED else ""
+    verb = event.value
+    raise NotYetError(
+        f"taking the step {verb!r}: {len(laggards)} would be left behind: {named}{more}; right would be: "
+        f"mesh ca root {verb} --wait, or --force when they are gone for good"
+    )
 
 
 def spread_s(members: int, leaf_ttl_s: float) -> float:

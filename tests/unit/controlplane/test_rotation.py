@@ -16,7 +16,7 @@ import pytest
 from mesh.ca.rotation import TRANSITIONS, Event, Stage
 from mesh.controlplane.errors import ConflictError, NotYetError
 from mesh.controlplane.rotation import ALREADY, IMPOSSIBLE, NEXT, root_id
-from mesh.controlplane.store import Store
+from mesh.controlplane.store import Store, StoreError
 from tests.fakes.rotating import NOW, RotatingRoot
 
 DAY = timedelta(days=1)
@@ -163,6 +163,40 @@ def test_leaves_are_signed_by_the_generation_of_the_state(tmp_path: Path) -> Non
         number, authority = world.rotation.signer_in(world.writer.state)
         assert (number, set(authority.intermediates)) == (2, {"east", "west"})
         assert world.rotation.renew_within_s(serial) > 0, "its root is on its way out"
+
+    run(scene)
+
+
+def test_a_disk_that_is_full_is_said_and_nothing_has_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def scene() -> None:
+        world = await root_in(tmp_path, Stage.ACTIVE)
+        before = world.rotation.record, world.rotation.authority.bundle.digest
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            with pytest.raises(StoreError, match="No space left"):
+                await world.rotation.take(Event.PREPARE)
+        assert (world.rotation.record, world.rotation.authority.bundle.digest) == before
+        assert (await world.rotation.take(Event.PREPARE)).has_changed
+
+    run(scene)
+
+
+def test_keys_that_cannot_be_removed_go_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stuck(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    async def scene() -> None:
+        world = await root_in(tmp_path, Stage.ACTIVE_AND_OLD)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", stuck)
+            assert (await world.rotation.take(Event.RETIRE)).has_changed
+        assert world.files() == FIRST | SECOND
+        world.crash()
+        await world.start()
+        assert world.files() == SECOND
 
     run(scene)
 
