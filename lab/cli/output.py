@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 import click
@@ -62,12 +62,16 @@ def follow(steps: Iterable[Progress]) -> float:
     """
     began = time.monotonic()
     is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    for step in steps:
-        stamp = f"{time.monotonic() - began:6.2f}s"
-        if step.is_done:
-            say(f"\r\033[K  {stamp}  {step.text}" if is_live else f"  {stamp}  {step.text}")
-        elif is_live:
-            print(f"\r\033[K  {stamp}  {step.text[:100]}", end="", file=sys.stderr, flush=True)  # noqa: T201
+    try:
+        for step in steps:
+            stamp = f"{time.monotonic() - began:6.2f}s"
+            if step.is_done:
+                say(f"\r\033[K  {stamp}  {step.text}" if is_live else f"  {stamp}  {step.text}")
+            elif is_live:
+                print(f"\r\033[K  {stamp}  {step.text[:100]}", end="", file=sys.stderr, flush=True)  # noqa: T201
+    finally:
+        if isinstance(steps, Generator):
+            steps.close()  # Ctrl-C may come between two steps: who makes them hears of it now, not when all ends
     return time.monotonic() - began
 
 

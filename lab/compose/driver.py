@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.compose import enter, furnish, report, signals, start, subnets
-from lab.compose.engine import Engine, connect
+from lab.compose.engine import Engine, connect, refused
 from lab.compose.place import HOST_LABEL, LAB_LABEL, Place, place_of
+from lab.compose.render import compose_text
 from lab.compose.sweep import others, sweep
 from lab.driver import Completed, LabError, Progress, checkout, dead
 from lab.provision import HostFile
@@ -374,8 +375,11 @@ class ComposeDriver:
                         brought, host
                     )
                 )
-            except BaseException:
+            except BaseException as error:
                 sweep(self.engine, self.place, host=host.name)
+                self.place.compose_file.write_text(compose_text(from_json(state["topology"])))
+                if isinstance(error, MeshError):
+                    raise LabError(_text_of(error), exit_code=getattr(error, "exit_code", 1)) from None
                 raise
             self.place.save({**self.place.saved(), "topology": to_json(topology)})
 
@@ -404,8 +408,14 @@ class ComposeDriver:
 
     def _list(self) -> list[dict[str, Any]]:
         """Return the containers of this lab as the engine lists them, in one call."""
+        from docker.errors import DockerException
+        from requests import RequestException
+
         mine = {"label": f"{LAB_LABEL}={self.lab_name}"}
-        found: list[dict[str, Any]] = self.engine.client.api.containers(all=True, filters=mine)
+        try:
+            found: list[dict[str, Any]] = self.engine.client.api.containers(all=True, filters=mine)
+        except (DockerException, RequestException) as error:
+            raise LabError(refused(self.engine.host, str(error))) from error
         return found
 
     def _topology(self) -> Topology:
@@ -419,7 +429,6 @@ class ComposeDriver:
         return f"the lab {self.lab_name!r} is not up; start it with: {up}"
 
     def _require_host(self, name: str) -> HostSpec:
-        # While a lab starts nothing is saved yet, and only its own names are asked for.
         hosts = self._topology().hosts
         if name not in hosts:
             raise LabError(f"no host {name!r}; there are: {', '.join(hosts)}", exit_code=2)
@@ -428,8 +437,7 @@ class ComposeDriver:
     def _require_alive(self, name: str) -> None:
         from docker.errors import NotFound
 
-        if self.place.saved():
-            self._require_host(name)
+        self._require_host(name)
         try:
             state = self.engine.client.api.inspect_container(self.place.container(name))["State"]
         except NotFound:

@@ -32,6 +32,7 @@ from mesh.api.client import MeshClient
 from mesh.base import ports
 
 TIMED_OUT = 124
+GRACE_S = 5.0  # the watch over the gates gives up first, and names the one that is shut
 _ENDED = re.compile(r'service "(?P<name>[a-z0-9-]+)" didn.t complete successfully: exit (?P<code>\d+)')
 Say = Callable[[str, bool], None]
 
@@ -53,7 +54,6 @@ class Start:
         self.engine, self.place, self.topology = engine, place, topology
         self.hosts, self.say, self.deadline = hosts, say, deadline
         self.environment = environment_of(engine, place, images)
-        self.files = {host.name: service_files(checkout() / host.service_dir) for host in topology.services}
 
     async def lab(self) -> None:
         """Start everything.
@@ -63,17 +63,18 @@ class Start:
         """
         prepare(self.place, self.topology)
         doors = ["door"] if any(host.publish for host in self.topology.hosts.values()) else []
-        await self.compose("up", "--detach", "--no-deps", *self.topology.hosts, *doors)
-        await asyncio.gather(*(self.furnish(host) for host in self.topology.hosts.values()))
-        self.say(f"{len(self.topology.hosts)} hosts made", True)
         services = self.topology.services
+        files = {host.name: service_files(checkout() / host.service_dir) for host in services}
+        await self.compose("up", "--detach", "--no-deps", *self.topology.hosts, *doors)
+        await asyncio.gather(*(self.furnish(host, files) for host in self.topology.hosts.values()))
+        self.say(f"{len(self.topology.hosts)} hosts made", True)
         async with self.operator() as operator, asyncio.TaskGroup() as group:
-            group.create_task(self.compose("up", "--detach"))
+            group.create_task(self.compose("up", "--detach", grace_s=GRACE_S))
             group.create_task(
                 bringup.bring_up(
                     operator,
                     services,
-                    self.files,
+                    files,
                     platform_entry(checkout()),
                     self.hosts,
                     say=self.say,
@@ -83,27 +84,32 @@ class Start:
 
     async def host(self, host: HostSpec, shown: HostSpec) -> None:
         """Start one more host; `shown` is it as config entries name it."""
+        files = {host.name: service_files(checkout() / host.service_dir)}
         self.place.compose_file.write_text(compose_text(self.topology))
         await self.compose("up", "--detach", "--no-deps", host.name)
-        await self.furnish(host)
+        await self.furnish(host, files)
         units = [f"{host.name}-{unit}" for unit in units_of_host(host)]
         async with self.operator() as operator, asyncio.TaskGroup() as group:
-            group.create_task(self.compose("up", "--detach", "--no-recreate", *units))
+            group.create_task(self.compose("up", "--detach", "--no-recreate", *units, grace_s=GRACE_S))
             group.create_task(
-                bringup.add(operator, shown, self.files[host.name], self.hosts, say=self.say, deadline=self.deadline)
+                bringup.add(operator, shown, files[host.name], self.hosts, say=self.say, deadline=self.deadline)
             )
 
     def operator(self) -> MeshClient:
         """Return the way to the control plane, with the rights of its operator."""
         return MeshClient(f"unix://{self.place.operator}")
 
-    async def furnish(self, host: HostSpec) -> None:
+    async def furnish(self, host: HostSpec, services: Mapping[str, Mapping[str, str]]) -> None:
         """Lay a host's files into its volumes."""
-        files = furnish.files_for(self.topology, host, self.files.get(host.name, {}), operators_gid())
+        files = furnish.files_for(self.topology, host, services.get(host.name, {}), operators_gid())
         await asyncio.to_thread(furnish.lay, self.engine, self.place.container(host.name), files)
 
-    async def compose(self, *argv: str) -> None:
+    async def compose(self, *argv: str, grace_s: float = 0.0) -> None:
         """Run `docker compose`; when this is cancelled, or this process dies, it dies too.
+
+        Args:
+            argv: what it is to do.
+            grace_s: how much longer than the deadline it may take, because somebody else can say better what is slow.
 
         Raises:
             LabError: it failed, or took longer than there is time.
@@ -120,7 +126,7 @@ class Start:
             cwd=checkout(),
         )
         try:
-            async with asyncio.timeout(max(0.0, self.deadline - time.monotonic())):
+            async with asyncio.timeout(max(0.0, self.deadline + grace_s - time.monotonic())):
                 _, said = await process.communicate()
         except TimeoutError:
             raise LabError("waiting for docker compose to start the containers", exit_code=TIMED_OUT) from None
@@ -141,7 +147,7 @@ def prepare(place: Place, topology: Topology) -> None:
         place.plane.chmod(0o2770)
     place.operator.symlink_to(Path(place.plane.name) / SOCKET)
     text = compose_text(topology)
-    if own_file().read_text() != text:
+    if not own_file().exists() or own_file().read_text() != text:
         place.compose_file.write_text(text)
 
 
