@@ -17,7 +17,7 @@ from lab.vagrant.place import Place
 from lab.vagrant.way_in import Machine, machines_from
 
 BOOT_LIMIT_S = {"kvm": 180.0, "tcg": 600.0}
-HOW = {"kvm": "KVM", "tcg": "software emulation"}
+HOW = {"kvm": "hardware virtualisation", "tcg": "software emulation"}
 TOGETHER = {"kvm": 4, "tcg": 2}  # machines that boot side by side; more of them, emulated, would only be slower
 VAGRANT_TIMEOUT_S = 300.0
 PROBE_TIMEOUT_S = 30.0

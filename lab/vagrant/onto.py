@@ -13,6 +13,7 @@ from lab.provision import HostFile
 from lab.vagrant.units import BORN, SERVICES
 
 STATE = ("/var/lib/mesh", "/run/mesh", "/var/log/mesh", "/var/lib/app")
+SSH_PORT = 22
 SECRETS = ("/etc/mesh/join-token", "/etc/mesh/roots.pem")
 
 
@@ -26,6 +27,7 @@ def variables(management: Sequence[str]) -> dict[str, Any]:
         "ansible_become": False,
         "base_manage_packages": False,
         "mesh_agent_management_interfaces": list(management),
+        "mesh_agent_excluded_inbound_ports": [SSH_PORT],  # the lab's own way in; the application cannot listen there
     }
 
 
