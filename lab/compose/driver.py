@@ -27,7 +27,7 @@ from lab.topology import HostSpec, Role, Topology, from_json, to_json
 from mesh.base import ports
 from mesh.base.errors import MeshError
 
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0  # of a machine that has much else to do; an idle one needs a tenth of it
 MAX_AILING, MAX_SAID = 5, 300  # of a start that failed: how many units are told of, in how many characters each
 WORKLOAD = ports.GID_WORKLOAD
 USERS = {

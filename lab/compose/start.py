@@ -32,6 +32,7 @@ from mesh.api.client import MeshClient
 from mesh.base import ports
 
 TIMED_OUT = 124
+POLL_S = 0.2  # asking costs the control plane time that it needs for its hosts
 GRACE_S = 5.0  # the watch over the gates gives up first, and names the one that is shut
 _ENDED = re.compile(r'service "(?P<name>[a-z0-9-]+)" didn.t complete successfully: exit (?P<code>\d+)')
 Say = Callable[[str, bool], None]
@@ -79,6 +80,7 @@ class Start:
                     self.hosts,
                     say=self.say,
                     deadline=self.deadline,
+                    poll_s=POLL_S,
                 )
             )
 
@@ -92,7 +94,9 @@ class Start:
         async with self.operator() as operator, asyncio.TaskGroup() as group:
             group.create_task(self.compose("up", "--detach", "--no-recreate", *units, grace_s=GRACE_S))
             group.create_task(
-                bringup.add(operator, shown, files[host.name], self.hosts, say=self.say, deadline=self.deadline)
+                bringup.add(
+                    operator, shown, files[host.name], self.hosts, say=self.say, deadline=self.deadline, poll_s=POLL_S
+                )
             )
 
     def operator(self) -> MeshClient:
