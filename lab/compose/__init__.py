@@ -3,4 +3,8 @@
 In: a topology, a Docker Engine. Out: a Driver like the one of namespaces. `engine` finds the engine, `recipes` decides
 purely which images a checkout needs, `wheels` fetches Python packages for them, `images` builds what is missing,
 `bundle` packs and unpacks all of it for a machine without a network. Only `lab` imports it.
+
+The lab itself: `render` writes the Compose file from the topology and `furnish` the files that lie on a host (both pure, as
+are `report` and `subnets`); `start` brings a lab up and `sweep` takes it down; `place` knows a lab's few files; `enter` is
+the command behind `lab exec`; `driver` holds it together.
 """

@@ -67,6 +67,7 @@ x-host: &host # the pause container: no process but tini, which collects the dea
   command: [tini, --, sleep, infinity]
   user: "65534:65534"
   restart: "no" # its death is the host's: what shared its network is cut off
+  tmpfs: ["/var/tmp:mode=1777,size=16m"]
   pids_limit: 512 # what `lab exec` starts counts here
   mem_limit: 768m
   sysctls:
