@@ -8,7 +8,7 @@ WORKERS ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 export LAB ?=
 export LAB_NAME ?= default
-export BOX CLOUD_IMAGE_URL CLOUD_IMAGE_SHA512
+export BOX PROVIDER CLOUD_IMAGE_URL CLOUD_IMAGE_SHA512
 export BASE BASE_IMAGE CA_BUNDLE DEBIAN_MIRROR OFFLINE BUNDLE YES
 ELSEWHERE := $(filter compose vagrant,$(LAB))
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
@@ -28,7 +28,7 @@ check: bootstrap ## say whether this machine can carry a lab, and what mends it
 	@$(BIN)/lab check
 images: bootstrap ## build the images of LAB=compose: [BASE=debootstrap] [BASE_IMAGE=] [CA_BUNDLE=]
 	@$(BIN)/lab images
-box: ## build the box of LAB=vagrant from Debian packages: [BOX=cloud CLOUD_IMAGE_URL= CLOUD_IMAGE_SHA512=]
+box: ## build the box of LAB=vagrant from Debian packages: [PROVIDER=virtualbox] [BOX=cloud]
 	@./lab/vagrant/make-box.sh
 bundle: bootstrap ## one archive for make up OFFLINE=1 on a machine without a network: [BUNDLE=FILE]
 	@$(BIN)/lab bundle $(BUNDLE)

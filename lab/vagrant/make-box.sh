@@ -6,6 +6,7 @@
 #
 # BOX=debian (default) builds with mmdebstrap; BOX=cloud takes the Debian cloud image of CLOUD_IMAGE_URL, which must
 # have the checksum CLOUD_IMAGE_SHA512. Both work as root or in a user namespace, without loop device or machine.
+# PROVIDER=virtualbox makes a box for VirtualBox, with a kernel that knows its devices; otherwise it is one for libvirt.
 # The folder's name is a hash of all that goes in, so a changed list of packages makes a new box.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,6 +15,7 @@ BOX=${BOX:-debian}
 SUITE=bookworm
 MIRROR=${MIRROR:-} # empty: deb.debian.org, with its security updates
 SIZE_MIB=4096
+PROVIDER=${PROVIDER:-${VAGRANT_DEFAULT_PROVIDER:-libvirt}}
 CLOUD_IMAGE_URL=${CLOUD_IMAGE_URL:-}
 CLOUD_IMAGE_SHA512=${CLOUD_IMAGE_SHA512:-}
 
@@ -27,7 +29,7 @@ fail() {
 inputs_hash() {
     {
         find lab/vagrant/make-box.sh "$here" -type f | LC_ALL=C sort | xargs sha256sum
-        echo "$BOX $SUITE $SIZE_MIB $CLOUD_IMAGE_SHA512"
+        echo "$BOX $PROVIDER $SUITE $SIZE_MIB $CLOUD_IMAGE_SHA512"
     } | sha256sum | cut -c1-12
 }
 
@@ -44,7 +46,11 @@ as_root() { # owners and modes of the image's files are root's business; a user 
     if [ "$(id -u)" = 0 ]; then "$@"; else unshare --user --map-root-user --map-auto -- "$@"; fi
 }
 
-packages() { sed 's/#.*//' "$here/packages" | xargs | tr ' ' ','; }
+packages() {
+    local kernel=cloud-amd64
+    [ "$PROVIDER" != virtualbox ] || kernel=amd64 # the small one has no driver for VirtualBox's disks
+    sed "s/#.*//; s/@KERNEL@/$kernel/" "$here/packages" | xargs | tr ' ' ','
+}
 
 build_debian() { # $1: folder to leave disk.raw in
     require mmdebstrap mke2fs sfdisk qemu-img
@@ -105,10 +111,20 @@ build_cloud() { # $1: folder to leave disk.raw in
 }
 
 pack() { # $1: folder with disk.raw; leaves lab.box and SHA256SUMS
-    qemu-img convert -O qcow2 "$1/disk.raw" "$1/box.img"
-    printf '{"provider": "libvirt", "format": "qcow2", "virtual_size": %d}\n' $((SIZE_MIB / 1024)) >"$1/metadata.json"
-    tar -C "$1" -cf "$1/lab.box" metadata.json box.img
-    rm "$1/disk.raw" "$1/box.img"
+    local parts="metadata.json box.img"
+    if [ "$PROVIDER" = virtualbox ]; then
+        parts="metadata.json box.ovf box.vmdk"
+        qemu-img convert -O vmdk -o subformat=streamOptimized "$1/disk.raw" "$1/box.vmdk"
+        sed "s/@BYTES@/$(stat -c %s "$1/disk.raw")/" "$here/virtualbox.ovf" >"$1/box.ovf"
+        echo '{"provider": "virtualbox"}' >"$1/metadata.json"
+    else
+        qemu-img convert -O qcow2 "$1/disk.raw" "$1/box.img"
+        local gib=$((($(stat -c %s "$1/disk.raw") + (1 << 30) - 1) >> 30))
+        echo "{\"provider\": \"libvirt\", \"format\": \"qcow2\", \"virtual_size\": $gib}" >"$1/metadata.json"
+    fi
+    # shellcheck disable=SC2086 # several names
+    tar -C "$1" -cf "$1/lab.box" $parts
+    rm "$1/disk.raw" "$1"/box.*
     (cd "$1" && sha256sum -- * >SHA256SUMS.new && mv SHA256SUMS.new SHA256SUMS)
 }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -63,6 +65,11 @@ def test_other_inputs_are_another_box(copy: Path, change: str) -> None:
 def test_a_cloud_image_is_another_box_than_debian_packages(copy: Path) -> None:
     boxes = {where(copy), where(copy, BOX="cloud", CLOUD_IMAGE_SHA512="a"), where(copy, BOX="cloud")}
     assert len(boxes) == 3
+
+
+def test_each_provider_has_its_box(copy: Path) -> None:
+    named, by_vagrant = where(copy, PROVIDER="virtualbox"), where(copy, VAGRANT_DEFAULT_PROVIDER="virtualbox")
+    assert named == by_vagrant != where(copy)
 
 
 def kept_box(copy: Path) -> Path:
@@ -140,6 +147,30 @@ def test_an_image_with_its_checksum_becomes_a_box_with_the_key(copy: Path, tmp_p
     )
     seed = seed_in(box / "lab.box", tmp_path, start=2048)
     assert seed.count((box / "key.pub").read_text().strip()) == 2, "the ways in of Vagrant and of the lab"
+
+
+@needs_image_tools
+@pytest.mark.slow
+def test_a_box_for_virtualbox_holds_a_machine_and_its_disk(copy: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    disk_with(image, mib=16, start=2048, path=tmp_path / "root")
+    said = {
+        "BOX": "cloud",
+        "PROVIDER": "virtualbox",
+        "CLOUD_IMAGE_URL": f"file://{image}",
+        "CLOUD_IMAGE_SHA512": hashlib.sha512(image.read_bytes()).hexdigest(),
+    }
+    done = script(copy, "make-box.sh", **said)
+    assert done.returncode == 0, done.stderr
+    subprocess.run(["tar", "-xf", f"{done.stdout.strip()}/lab.box", "-C", str(tmp_path)], check=True)
+    assert json.loads((tmp_path / "metadata.json").read_text()) == {"provider": "virtualbox"}
+    ovf = "{http://schemas.dmtf.org/ovf/envelope/1}"
+    machine = ElementTree.parse(tmp_path / "box.ovf").getroot()
+    file, disk = machine.find(f".//{ovf}File"), machine.find(f".//{ovf}Disk")
+    assert file is not None
+    assert disk is not None
+    assert (tmp_path / file.attrib[f"{ovf}href"]).exists()
+    assert disk.attrib[f"{ovf}capacity"] == str(16 << 20)
 
 
 def disk_with(image: Path, *, mib: int, start: int, path: Path) -> None:
