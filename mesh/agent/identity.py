@@ -128,18 +128,16 @@ class IdentityKeeper:
 
     async def _obtain(self, key: ec.EllipticCurvePrivateKey) -> Any:
         """Get a certificate: with a token, if an operator left one; else with the certificate held, or a secret."""
-        has_another = self._can_renew or bool(self._secrets.held)
+        has_another, token = self._can_renew or bool(self._secrets.held), ""
         try:
             token = await asyncio.to_thread(_read_token, self._settings.token_file)
             if token or not has_another:
                 return await self._join(key, token)
-        except ConfigError:
+        except (aio.AioRpcError, MeshError, OSError) as error:
             if not has_another:
                 raise
-        except aio.AioRpcError as error:
-            if not has_another or error.code() is not grpc.StatusCode.PERMISSION_DENIED:
-                raise
-            log.warning("the join token was refused, trying without", extra={"reason": error.details()})
+            if token:  # a token that is no good must not cost what needs none
+                log.warning("the join token bought nothing, trying without", extra={"reason": _describe(error)})
         return await (self._sign(key) if self._can_renew else self._rejoin(key))
 
     async def _join(self, key: ec.EllipticCurvePrivateKey, token: str) -> Any:

@@ -93,7 +93,7 @@ class Issuer:
             place = datacenter or self.datacenter
             issued, record = self._sign(state, ask.csr_der, service, host, place, now)
             line = RejoinLine(service, host, place, bound, ask.next_digest, now + self.rejoin_ttl, life=record.serial)
-            begun = rejoining.begin(state, line)
+            begun = rejoining.begin(state, line, now=now)
             return Plan([used, *begun, *commands.issue(state, record, now=now)], issued)
 
         return command

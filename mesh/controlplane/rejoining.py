@@ -18,6 +18,7 @@ from mesh.controlplane.state import MeshState
 from mesh.controlplane.store import Record
 from mesh.controlplane.writer import Plan
 
+KEEP_EXPIRED = timedelta(days=30)  # so that a refusal can still say why
 ALARMS = frozenset({Found.SECOND, Found.ELSEWHERE})
 
 
@@ -48,7 +49,7 @@ class Revoked:
     certificates: int
 
 
-def begin(state: MeshState, line: RejoinLine) -> list[Record]:
+def begin(state: MeshState, line: RejoinLine, *, now: datetime) -> list[Record]:
     """Return the records of a line that a token begins, in the place of any other of that host and service.
 
     Args:
@@ -56,9 +57,14 @@ def begin(state: MeshState, line: RejoinLine) -> list[Record]:
         line: with the digest that the host named; an empty one means that it wants no line.
     """
     key = r.rejoin_key(line.service, line.host)
+    old = [
+        Record(r.REJOIN, other, None)
+        for other, kept in state.rejoin.items()
+        if other != key and kept.expires_at + KEEP_EXPIRED < now
+    ]
     if not require_digest(line.digest):
-        return [Record(r.REJOIN, key, None)] if key in state.rejoin else []
-    return [r.rejoin_record(line)]
+        return [*old, *end(state, line.service, line.host)]
+    return [*old, r.rejoin_record(line)]
 
 
 def present(

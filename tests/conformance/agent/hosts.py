@@ -97,7 +97,7 @@ def call(path: Path, method: str, target: str, body: object = None) -> Any:
     return json.loads(answer.split(b"\r\n\r\n", 1)[1])
 
 
-def wait_until(what: Callable[[], T], *, within_s: float = 15.0) -> T:
+def wait_until(what: Callable[[], T], *, within_s: float = 60.0) -> T:
     """Return the first truthy answer; errors count as "not yet"."""
     deadline = time.monotonic() + within_s
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from mesh.controlplane.callers import Caller
 from mesh.controlplane.errors import NotFoundError
 from mesh.controlplane.issuing import IssuedChain, JoinAsk
 from mesh.controlplane.rejoining import Refused
+from mesh.controlplane.writer import Plan
 from tests.fakes.mesh_state import StateDriver
 from tests.unit.controlplane.test_issuing import issuer, new_key
 
@@ -167,6 +169,16 @@ def test_a_new_token_replaces_the_line_and_a_host_that_names_none_has_none() -> 
     assert rejoin(driver, FIRST, THIRD) is Found.UNKNOWN
     driver.run(issuer().join(ask(token=token(driver, seed=2)), now=NOW))
     assert driver.state.rejoin == {}
+
+
+def test_lines_of_hosts_that_are_long_gone_are_dropped_on_the_way() -> None:
+    driver = joined()
+    [line] = driver.state.rejoin.values()
+    for days, is_kept in ((30, True), (31, False)):
+        now = line.expires_at + timedelta(days=days)
+        fresh = replace(line, host="payment-2", digest=digest_of(SECOND), expires_at=now)
+        driver.run(lambda state, now=now, fresh=fresh: Plan(rejoining.begin(state, fresh, now=now), None))
+        assert (r.rejoin_key(SERVICE, HOST) in driver.state.rejoin) is is_kept
 
 
 def test_a_token_refused_begins_no_line() -> None:
