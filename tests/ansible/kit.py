@@ -26,7 +26,7 @@ from lab.netns.driver import NetnsDriver
 from lab.topology import load
 from lab.wheels import LISTS, sources_of
 
-PLAYBOOK_TIMEOUT_S = 400.0
+PLAYBOOK_TIMEOUT_S = 900.0  # a minute or two; a machine with other work takes many times that
 BARE_USERS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 SPARE = "spare"
 
@@ -136,7 +136,11 @@ class BareLab:
     def play(self, playbook: str, *argv: str, project: Path | None = None, **variables: Any) -> Play:
         """Run a playbook of ansible/ to its end."""
         with self.playing(playbook, *argv, project=project, **variables) as process:
-            output, _ = process.communicate(timeout=PLAYBOOK_TIMEOUT_S)
+            try:
+                output, _ = process.communicate(timeout=PLAYBOOK_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                raise
         (self.folder / f"{Path(playbook).stem}.log").write_text(output)
         return Play(process.returncode, output)
 
