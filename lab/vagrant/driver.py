@@ -270,6 +270,9 @@ class VagrantDriver:
         found = self.machines.found()
         if absent := [name for name in topology.hosts if name not in {one.host for one in found}]:
             raise LabError(f"vagrant does not say where {', '.join(absent)} can be reached")
+        for one in found:
+            self.place.key(one.host).parent.mkdir(mode=0o700, exist_ok=True)
+            shutil.copy(one.key, self.place.key(one.host))
         self.place.ssh_config.write_text(config_text(found, self.place))
         self.way_in.open(list(topology.hosts))
 

@@ -48,6 +48,10 @@ class Place:
         """Return the configuration of ssh for every host."""
         return self.path / "ssh-config"
 
+    def key(self, host: str) -> Path:
+        """Return the key that opens a host; the lab's own copy, so that another box takes nobody's way in."""
+        return self.path / "keys" / host
+
     @property
     def known_hosts(self) -> Path:
         """Return the host keys of the machines."""

@@ -73,7 +73,7 @@ def machines_from(text: str) -> list[Machine]:
 def config_text(machines: Sequence[Machine], place: Place) -> str:
     """Return the configuration of ssh for a lab; the host keys are learnt at the first connection and kept."""
     hosts = [
-        f'Host {one.host}\n  HostName {one.address}\n  Port {one.port}\n  IdentityFile "{one.key}"\n'
+        f'Host {one.host}\n  HostName {one.address}\n  Port {one.port}\n  IdentityFile "{place.key(one.host)}"\n'
         for one in machines
     ]
     return "\n".join([*hosts, COMMON.format(known_hosts=place.known_hosts, sockets=place.control_path("%n"))])

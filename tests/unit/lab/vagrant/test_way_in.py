@@ -59,6 +59,7 @@ def test_the_configuration_as_ssh_reads_it(tmp_path: Path) -> None:
     cp, order = asked(tmp_path, "cp-1"), asked(tmp_path, "order-1")
     assert (cp["hostname"], cp["port"], cp["user"]) == ("192.168.121.3", "22", "root")
     assert (order["hostname"], order["port"]) == ("127.0.0.1", "2222")
+    assert cp["identityfile"] == str(tmp_path / "keys/cp-1"), "the lab's own copy: another box takes nobody's way in"
     assert (cp["controlpath"], order["controlpath"]) == (str(tmp_path / "ssh/cp-1"), str(tmp_path / "ssh/order-1"))
     assert cp["stricthostkeychecking"] == "accept-new", "a machine that is another one is noticed"
     assert cp["userknownhostsfile"] == str(tmp_path / "known_hosts")
@@ -138,7 +139,10 @@ def test_a_tied_command_ends_with_its_listener(kept: str) -> None:
         pid = int(process.stdout.readline())
         # sshd closes both when the other side is gone; one is enough to know.
         (process.stderr if kept == "stdout" else process.stdout).close()
-        assert process.wait(timeout=20) == 128 + signal.SIGKILL
+        try:
+            assert process.wait(timeout=10) == 128 + signal.SIGKILL
+        finally:
+            process.kill()
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
