@@ -137,6 +137,7 @@ class Start:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()  # while the loop still runs that notices its end
         if process.returncode:
             raise LabError(explained(said.decode(errors="replace")))
 
