@@ -3,8 +3,9 @@
 
     ansible/inventory/topology.py --list
 
-LAB_TOPOLOGY names another topology file, LAB_NAME another lab. How a host is reached comes from the driver that made
-it (`.lab/NAME/driver`): an ssh configuration for virtual machines, namespaces for the lab of `make up`.
+LAB_NAME names another lab, LAB_TOPOLOGY another topology file than that of the lab (`.lab/NAME/topology.json` of running
+virtual machines). How a host is reached comes from the driver that made it (`.lab/NAME.driver`): an ssh configuration for
+virtual machines, namespaces for the lab of `make up`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def connection_of(driver: str, lab: str, folder: Path) -> dict[str, Any]:
     match driver:
         case "vagrant":
             options = f"-F {folder / 'ssh-config'}"
-            return {"ansible_ssh_common_args": options, "ansible_scp_extra_args": "", "ansible_become": True}
+            ssh = {"ansible_ssh_common_args": options, "ansible_scp_extra_args": "", "ansible_become": True}
+            said = folder / "variables.json"  # what the lab knows of its machines, such as which port is its way in
+            return ssh | (json.loads(said.read_text()) if said.exists() else {})
         case "netns":
             return {"ansible_connection": "lab", "ansible_lab_name": lab, "ansible_user": "root"}
     raise ConfigError(f"the hosts of a lab on {driver} are made of images, not by Ansible", right="vagrant or netns")
@@ -97,8 +100,9 @@ def main() -> int:
     """Print the inventory (`--list`) or the variables of one host (`--host NAME`)."""
     lab = os.environ.get("LAB_NAME", "default")
     folder = CHECKOUT / ".lab" / lab
-    chosen = Path(os.environ.get("LAB_TOPOLOGY", CHECKOUT / "lab" / "topology.yaml"))
-    made_by = folder / "driver"
+    running, written = folder / "topology.json", CHECKOUT / "lab" / "topology.yaml"
+    chosen = Path(os.environ.get("LAB_TOPOLOGY") or (running if running.exists() else written))
+    made_by = folder.with_name(f"{lab}.driver")
     driver = os.environ.get("LAB") or (made_by.read_text().strip() if made_by.exists() else "netns")
     try:
         found = inventory(load(chosen), connection_of(driver, lab, folder), CHECKOUT)

@@ -104,10 +104,10 @@ class VagrantDriver:
     def _furnish(self, topology: Topology, accel: str, began: float, deadline: float) -> Iterator[Progress]:
         """Put the mesh onto machines that answer, and open the ways in."""
         self._find(topology)
-        variables = onto.variables(self.hosts.management_interfaces(topology.control_plane))
+        self.place.write_variables(onto.variables(self.hosts.management_interfaces(topology.control_plane)))
         for playbook in PLAYBOOKS:
             limit_s = deadline - time.monotonic()
-            yield from play.run(playbook, self.place, variables, began=began, limit_s=limit_s)
+            yield from play.run(playbook, self.place, began=began, limit_s=limit_s)
             yield Progress(f"ansible: {playbook} done", elapsed_s=time.monotonic() - began)
         ports = self._free_ports(topology)
         self._open(topology, ports)
@@ -156,9 +156,8 @@ class VagrantDriver:
             try:
                 yield from self.machines.boot([host.name], state["accel"], began=began)
                 self._find(topology)
-                variables = onto.variables(self.hosts.management_interfaces(host))
                 limit_s = deadline - time.monotonic()
-                yield from play.run("site.yml", self.place, variables, hosts=[host.name], began=began, limit_s=limit_s)
+                yield from play.run("site.yml", self.place, hosts=[host.name], began=began, limit_s=limit_s)
                 yield from talk.follow(self.operator_address(), began, talk.watch((host,), deadline))
             except BaseException:
                 self._remove([host.name])

@@ -113,6 +113,10 @@ class Place:
         self.path.mkdir(parents=True, exist_ok=True)
         _replace(self.topology, topology_text(topology))
 
+    def write_variables(self, variables: Mapping[str, Any]) -> None:
+        """Write down what Ansible has to know of these machines; its inventory reads it, whoever runs a playbook."""
+        _replace(self.path / "variables.json", json.dumps(dict(variables), indent=1))
+
     def not_up(self) -> str:
         """Return what is said when there is no lab."""
         up = "make up LAB=vagrant" if self.name == "default" else f"lab --lab {self.name} --driver vagrant up"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from lab.driver import LabError, Progress, checkout
 from lab.vagrant import patience
@@ -21,7 +19,6 @@ SAID_LINES = 12
 def run(
     playbook: str,
     place: Place,
-    variables: Mapping[str, Any],
     *,
     hosts: Sequence[str] = (),
     began: float,
@@ -32,7 +29,6 @@ def run(
     Args:
         playbook: its file in ansible/.
         place: the lab.
-        variables: what is said of these machines that the topology does not say.
         hosts: only these; empty for all.
         began: monotonic seconds; when the whole command began.
         limit_s: how long it may take.
@@ -41,7 +37,7 @@ def run(
         LabError: a task failed, or it took too long; with what Ansible said last.
     """
     folder, log = checkout() / "ansible", place.log("ansible")
-    argv = [str(Path(sys.prefix) / "bin" / "ansible-playbook"), playbook, "--extra-vars", json.dumps(dict(variables))]
+    argv = [str(Path(sys.prefix) / "bin" / "ansible-playbook"), playbook]
     if hosts:
         argv += ["--limit", ",".join(hosts)]
     start = patience.size_of(log)

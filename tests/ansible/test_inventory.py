@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,13 @@ def test_the_driver_says_how_hosts_are_reached(driver: str, wanted: dict[str, st
     assert wanted.items() <= topology_inventory.connection_of(driver, "a", Path("/lab")).items()
 
 
+def test_virtual_machines_bring_what_the_lab_knows_of_them(tmp_path: Path) -> None:
+    (tmp_path / "variables.json").write_text('{"mesh_agent_excluded_inbound_ports": [22], "ansible_become": false}')
+    found = topology_inventory.connection_of("vagrant", "a", tmp_path)
+    assert found["mesh_agent_excluded_inbound_ports"] == [22], "a playbook run by hand must not lock the lab out"
+    assert found["ansible_become"] is False
+
+
 def test_containers_are_not_set_up_by_ansible() -> None:
     with pytest.raises(ConfigError, match="made of images"):
         topology_inventory.connection_of("compose", "a", Path("/lab"))
@@ -61,7 +69,12 @@ def test_containers_are_not_set_up_by_ansible() -> None:
 def test_the_program_speaks_to_ansible() -> None:
     def told(*argv: str) -> object:
         done = subprocess.run(
-            [sys.executable, str(PROGRAM), *argv], capture_output=True, text=True, timeout=30, check=True
+            [sys.executable, str(PROGRAM), *argv],
+            env={**os.environ, "LAB": "netns", "LAB_TOPOLOGY": str(checkout() / "lab" / "topology.yaml")},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         )
         return json.loads(done.stdout)
 
