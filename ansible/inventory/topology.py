@@ -3,9 +3,9 @@
 
     ansible/inventory/topology.py --list
 
-LAB_NAME names another lab, LAB_TOPOLOGY another topology file than that of the lab (`.lab/NAME/topology.json` of running
-virtual machines). How a host is reached comes from the driver that made it (`.lab/NAME.driver`): an ssh configuration for
-virtual machines, namespaces for the lab of `make up`.
+LAB_NAME names another lab; LAB_TOPOLOGY names another topology file than that of the lab (`.lab/NAME/topology.json` of
+running virtual machines). How a host is reached comes from the driver that made it (`.lab/NAME.driver`): an ssh
+configuration for virtual machines, namespaces for the lab of `make up`.
 """
 
 from __future__ import annotations
