@@ -27,10 +27,10 @@ def captured(lab: Lab, host: str, device: str) -> Iterator[list[capture.Capture]
         eventually(lambda: "listening on" in process.stderr.readline(), within_s=5, what="tcpdump to listen")
         yield found
         # What was sent is in the file once a packet sent after it is.
-        eventually(lambda: _size(lab, host, path) > 24, within_s=5, what="packets to arrive in the file")
-        size = -1
-        while size != (size := _size(lab, host, path)):
-            lab.order()
+        before = _size(lab, host, path)
+        eventually(
+            lambda: lab.order() and _size(lab, host, path) > before, within_s=10, what="a later packet in the file"
+        )
     found.append(capture.read(base64.b64decode(lab.python(host, READ, path, user="root").stdout)))
 
 
