@@ -22,10 +22,12 @@ box=$(lab/vagrant/make-box.sh --where)
 qemu=${LAB_QEMU:-qemu-system-$(uname -m)}
 found=tcg
 if [ -w "${LAB_KVM_DEVICE:-/dev/kvm}" ]; then
-    [ -e "$box/vmlinuz" ] || { echo "accel: nothing to boot for the test; next: make box" >&2 && exit 1; }
+    kernel=$box/vmlinuz
+    [ -e "$kernel" ] || kernel=${LAB_KERNEL:-/boot/vmlinuz-$(uname -r)} # beside a cloud image lies none
+    [ -r "$kernel" ] || { echo "accel: there is no kernel to try; next: make box, or LAB_VM_ACCEL=kvm or tcg" >&2 && exit 1; }
     # There is no disk: the kernel comes up as far as looking for its root, and then ends the machine by itself.
     said=$(timeout 10 "$qemu" -accel kvm -cpu host -m 256 -nographic -no-reboot -nodefaults -serial stdio \
-        -kernel "$box/vmlinuz" -initrd "$box/initrd.img" -append "console=ttyS0 panic=-1 rdinit=/none" </dev/null 2>&1 || true)
+        -kernel "$kernel" -append "console=ttyS0 panic=-1 rdinit=/none" </dev/null 2>&1 || true)
     case $said in *"not syncing: VFS"*) found=kvm ;; esac
 fi
 mkdir -p .lab/cache

@@ -26,7 +26,7 @@ PATIENCE_S = {"kvm": 900.0, "tcg": 5400.0}
 SLOWNESS = {"kvm": 1.0, "tcg": 6.0}
 RUN_TIMEOUT_S = 30.0
 PLAYBOOKS = ("site.yml", "strangers.yml")
-KEPT_LOGS = ("box", "vagrant", "ansible", "ssh")  # what says why a start failed
+KEPT_LOGS = ("box", "vagrant", "ansible")  # what says why a start failed
 
 
 class VagrantDriver:

@@ -154,7 +154,7 @@ class Hosts:
             return
         files = {}
         if host.role is Role.CONTROL_PLANE:
-            config = json.loads(self.as_root(host.name, ["cat", CONFIG]).stdout) | dict(settings)
+            config = self._json(host.name, ["cat", CONFIG]) | dict(settings)
             files[CONFIG] = HostFile(json.dumps(config, indent=2) + "\n")
         done = self.as_root(host.name, ["sh", "-s"], stdin=onto.renewal(names, files))
         if done.exit_code:
@@ -162,8 +162,13 @@ class Hosts:
 
     def management_interfaces(self, host: HostSpec) -> list[str]:
         """Return the interfaces of a host that are no part of the mesh: all but the one with its address."""
-        done = self.as_root(host.name, ["ip", "-json", "-4", "address"])
-        return onto.management(json.loads(done.stdout or "[]"), host.address)
+        return onto.management(self._json(host.name, ["ip", "-json", "-4", "address"]), host.address)
+
+    def _json(self, host: str, argv: Sequence[str]) -> Any:
+        done = self.as_root(host, argv)
+        if done.exit_code:
+            raise LabError(f"{' '.join(argv)} on {host}: {onto.said(done)}")
+        return json.loads(done.stdout)
 
 
 def on_all(hosts: Iterable[HostSpec], work: Callable[[HostSpec], Given]) -> list[Given]:

@@ -5,7 +5,7 @@
 #     lab/vagrant/make-box.sh --where    print its folder, build nothing
 #
 # BOX=debian (default) builds with mmdebstrap; BOX=cloud takes the Debian cloud image of CLOUD_IMAGE_URL, which must
-# have the checksum CLOUD_IMAGE_SHA512. Both work as root or in a user namespace, without loop device or machine.
+# have the checksum CLOUD_IMAGE_SHA512. Both work without a loop device and without a running machine.
 # PROVIDER=virtualbox makes a box for VirtualBox, with a kernel that knows its devices; otherwise it is one for libvirt.
 # The folder's name is a hash of all that goes in, so a changed list of packages makes a new box.
 set -euo pipefail

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -173,12 +174,11 @@ class WayIn:
         argv = ["ssh", "-F", str(self.place.ssh_config), *arguments]
         try:
             # The master stays behind: it must not hold our pipes, or nobody would ever see their end.
-            with (self.place.path / "ssh.log").open("a+") as said:
-                start = said.seek(0, 2)
+            with tempfile.TemporaryFile("w+") as said:
                 done = subprocess.run(
                     argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=timeout_s, check=False
                 )
-                said.seek(start)
+                said.seek(0)
                 return subprocess.CompletedProcess(argv, done.returncode, "", said.read())
         except FileNotFoundError:
             raise LabError("this machine has no ssh; next: apt-get install openssh-client") from None

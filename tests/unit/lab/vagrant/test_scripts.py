@@ -236,6 +236,6 @@ def test_the_environment_has_the_last_word(copy: Path) -> None:
 
 
 def test_without_a_box_it_says_what_makes_one(copy: Path) -> None:
-    done = script(copy, "accel.sh", LAB_KVM_DEVICE="/dev/null")
+    done = script(copy, "accel.sh", LAB_KVM_DEVICE="/dev/null", LAB_KERNEL="/nonesuch")
     assert (done.returncode, done.stdout) == (1, "")
     assert "next: make box" in done.stderr
