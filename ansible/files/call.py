@@ -3,7 +3,7 @@
 python3 - URL < call.py
 """
 
-# ruff: noqa: T201, S310 - what it prints is its answer, and its address comes from the playbook
+# ruff: noqa: T201 - what it prints is its answer
 import sys
 import urllib.error
 import urllib.request
