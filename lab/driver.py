@@ -86,7 +86,8 @@ class Driver(Protocol):
     def renew(self, topology: Topology, *, timeout_s: float) -> Iterator[Progress]:
         """Let the mesh of a running lab start anew: new authority, no state, the settings of `topology`.
 
-        Hosts that cost much to make stay; hosts that were added go.
+        Hosts that cost much to make stay; those that `topology` does not have are left without a mesh, and those that
+        were added go.
         """
         ...
 

@@ -84,14 +84,13 @@ def the_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A running lab whose mesh has just started, with the settings that the module wants."""
     settings = getattr(request.module, "LAB_SETTINGS", None)
-    probe = Lab("probe")
-    if probe.driver.is_alone:
-        yield _visit(request.getfixturevalue("the_lab"), settings)
+    hosts = getattr(request.module, "LAB_HOSTS", None)
+    topology = topology_with(tmp_path_factory.mktemp("topology"), hosts) if hosts else None
+    if Lab("probe").driver.is_alone:
+        yield _visit(request.getfixturevalue("the_lab"), settings, topology)
         return
     promise = Path(str(request.module.__file__)).stem.removeprefix("test_").replace("_", "-")
     own = Lab(f"test-{promise}-{os.getpid()}")
-    hosts = getattr(request.module, "LAB_HOSTS", None)
-    topology = topology_with(tmp_path_factory.mktemp("topology"), hosts) if hosts else None
     try:
         own.up(settings, topology)
         yield own
@@ -100,9 +99,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         (checkout() / ".lab" / f"{own.driver.lab_name}.lock").unlink(missing_ok=True)
 
 
-def _visit(only: Lab, settings: dict[str, str] | None) -> Lab:
+def _visit(only: Lab, settings: dict[str, str] | None, topology: Path | None) -> Lab:
     """Have the one lab with a mesh that has just started."""
-    if settings or not only.is_fresh:
-        only.renew(settings)
+    if settings or topology or not only.is_fresh:
+        only.renew(settings, topology)
     only.is_fresh = False
     return only

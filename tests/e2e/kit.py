@@ -108,9 +108,9 @@ class Lab:
         for _ in self.driver.up(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5):
             pass
 
-    def renew(self, settings: Mapping[str, str] | None = None) -> None:
-        """Let the mesh of a running lab start anew."""
-        for _ in self.driver.renew(topology_of(settings), timeout_s=self.driver.patience_s * 1.5):
+    def renew(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
+        """Let the mesh of a running lab start anew, on the hosts of a topology."""
+        for _ in self.driver.renew(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5):
             pass
 
     @property
