@@ -121,12 +121,15 @@ class VagrantDriver:
         with self.place.locked():
             state = self._require_up()
             self._remove(state["added"])
-            topology = replace(topology, hosts=self.hosts.topology.hosts)
+            machines = self.hosts.topology.hosts
+            wanted = replace(topology, hosts={name: host for name, host in machines.items() if name in topology.hosts})
+            topology = replace(topology, hosts=machines)
             self.place.write_topology(topology)
             on_all(topology.hosts.values(), lambda host: self.hosts.renew(host, topology.settings))
             yield Progress("the mesh on every host starts anew", elapsed_s=time.monotonic() - began)
             self._open(topology, state["ports"])
-            yield from talk.follow(self.operator_address(), began, self._bring_up(topology, deadline))
+            # A machine that is not wanted gets no token: its agent waits, and nothing of it is in the mesh.
+            yield from talk.follow(self.operator_address(), began, self._bring_up(wanted, deadline))
 
     def _bring_up(self, topology: Topology, deadline: float) -> talk.Work:
         files = {host.name: service_files(checkout() / host.service_dir) for host in topology.services}
