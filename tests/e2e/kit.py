@@ -5,11 +5,15 @@ Tests say what they wait for and until when; they never sleep for an effect. A t
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +32,8 @@ from lab.topology import Topology, load
 POLL_S = 0.03
 LAB = os.environ.get("LAB") or "netns"  # which driver makes the hosts of this run
 CARD = "4000-0012-3456-7899"
+BROUGHT = "/tmp/brought-by-tests"
+FOREIGN_SPIFFE_CLIENT = ("spiffe", "jwt", "pem", "pyasn1", "pyasn1_modules")
 UNHURRIED_LOOK_S = 0.5  # one call on a host of namespaces or containers, Python's start included, takes less
 
 _stretch = 1.0
@@ -137,6 +143,16 @@ class Lab:
     def python(self, host: str, script: str, *argv: str, user: str = "app", stdin: str = "") -> Completed:
         """Run a Python script on a host."""
         return self.run(host, "python", "-c", script, *argv, user=user, stdin=stdin)
+
+    def foreign_python(self, host: str, script: str, *argv: str, packages: Sequence[str]) -> Completed:
+        """Run a Python script on a host with packages that the host does not have; they are laid into its /tmp."""
+        text = base64.b64encode(_packed(packages)).decode()
+        brought = self.run(host, "sh", "-c", f"mkdir -p {BROUGHT} && base64 -d | tar -xz -C {BROUGHT}", stdin=text)
+        assert brought.exit_code == 0, brought.stderr
+        try:
+            return self.run(host, "env", f"PYTHONPATH={BROUGHT}", "python", "-c", script, *argv, timeout_s=60.0)
+        finally:
+            self.run(host, "rm", "-r", BROUGHT)
 
     @contextlib.contextmanager
     def background(self, host: str, *argv: str, user: str = "app") -> Iterator[subprocess.Popen[str]]:
@@ -256,6 +272,20 @@ class Lab:
         """Return what the lab says of one unit."""
         hosts = {item["name"]: item for item in self.driver.status()["hosts"]}
         return next(unit for unit in hosts[host]["units"] if unit["name"] == name)
+
+
+def _packed(packages: Sequence[str]) -> bytes:
+    """Return an archive of pure Python packages of this virtual environment."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for package in packages:
+            found = importlib.util.find_spec(package)
+            assert found is not None, f"no package {package}"
+            assert found.origin is not None
+            archive.add(
+                Path(found.origin).parent, package, filter=lambda one: None if "__pycache__" in one.name else one
+            )
+    return buffer.getvalue()
 
 
 def _fits(found: Any, wanted: Any) -> bool:

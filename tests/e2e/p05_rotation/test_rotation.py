@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.e2e.kit import Lab, eventually
+from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually
 
 LEAF_TTL_S = 6
 LAB_SETTINGS = {"leaf_ttl": f"{LEAF_TTL_S}s"}
@@ -61,7 +61,8 @@ def hurry(lab: Lab) -> dict[str, Any]:
 
 
 def watch(lab: Lab, host: str) -> list[dict[str, Any]]:
-    done = lab.python(host, (HERE / "watch_keys.py").read_text(), str(LOAD_S))
+    script = (HERE / "watch_keys.py").read_text()
+    done = lab.foreign_python(host, script, str(LOAD_S), packages=FOREIGN_SPIFFE_CLIENT)
     assert done.exit_code == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
