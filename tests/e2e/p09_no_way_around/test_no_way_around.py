@@ -124,11 +124,19 @@ def test_02_captured_like_the_application_another_user_would_speak_as_the_servic
     assert lab.http("payment-1", "GET", ENTRIES, user="other").status == 0
 
 
+# What root of any host can do: so the refusals below are about the user, not about the attempt.
+OF_ROOT = {
+    "raw socket", "packet socket", "firewall mark", "become the sidecar", "signal the sidecar", "other trust bundle",
+    "other bootstrap", "the agent's state", "see the rules", "flush the rules",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("user", ["app", "other"])
 def test_03_rights_that_would_help_cannot_be_had(lab: Lab, user: str) -> None:
     sidecar = lab.run("payment-1", "pgrep", "-o", "-u", "1337", user="root").stdout.strip()
     with_rights = json.loads(lab.python("payment-1", PRIVILEGES, sidecar, user="root").stdout)
-    assert set(with_rights.values()) == {"ok"}, "each attempt is one that root can make"
+    possible = {name for name, outcome in with_rights.items() if outcome == "ok"}
+    assert possible >= OF_ROOT, "root of a host can do what its users are refused; a container's root can do no more"
     without = json.loads(lab.python("payment-1", PRIVILEGES, sidecar, user=user).stdout)
     assert without.keys() == with_rights.keys()
     assert "ok" not in without.values(), without
@@ -164,7 +172,7 @@ def test_06_the_agents_socket_and_its_files_are_for_the_workload_only(lab: Lab) 
 def test_07_hidden_names_and_foreign_names_leave_the_host_nowhere(lab: Lab) -> None:
     before = arrivals(lab)
     ask = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"
-    for name in ("c2VjcmV0.tunnel.example", "stranger-1", "a" * 60 + ".ledger-service"):
+    for name in ("c2VjcmV0.tunnel.example", "nobody-9", "a" * 60 + ".ledger-service"):
         assert "gaierror" in lab.python("payment-1", ask, name).stderr
     assert arrivals(lab) == before
     assert lab.python("payment-1", ask, "ledger-service").stdout.startswith("240.")
@@ -263,7 +271,10 @@ def test_12_hosts_share_no_folder_that_could_carry_a_call(lab: Lab) -> None:
     found = lab.run("payment-1", "sh", "-c", "find / -xdev -type d -perm -002 2>/dev/null; echo /dev/shm").stdout
     for folder in {*found.split(), "/tmp", "/var/tmp"} - {"/proc"}:
         mark = f"{folder}/left-by-payment-1"
-        assert lab.run("payment-1", "touch", mark).exit_code == 0
+        left = lab.run("payment-1", "touch", mark)
+        if left.exit_code and "Read-only file system" in left.stderr:
+            continue  # what nobody can write to carries nothing
+        assert left.exit_code == 0, left.stderr
         assert lab.run("ledger-1", "test", "-e", mark).exit_code == 1, f"{folder} is shared between hosts"
 
 
