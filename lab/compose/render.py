@@ -70,6 +70,7 @@ x-host: &host # the pause container: no process but tini, which collects the dea
   tmpfs: ["/var/tmp:mode=1777,size=16m"]
   pids_limit: 512 # what `lab exec` starts counts here
   mem_limit: 768m
+  dns: [127.0.0.1] # nobody answers there: Docker's resolver knows its containers, and asks no other for the rest
   sysctls:
     net.ipv4.ip_unprivileged_port_start: "1024" # Docker's 0 would let everybody listen everywhere
     net.ipv4.ping_group_range: "1 0" # nobody: Docker's range would give every user a socket that rules cannot turn
