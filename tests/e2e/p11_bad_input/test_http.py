@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.http import requests, responses
-from tests.e2e.kit import Lab, eventually, intentions, stretched
+from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually, intentions, stretched
 
 LAB_HOSTS = ("cp-1", "order-1", "makeline-1", "stranger-1")
 HERE = Path(__file__).parent
@@ -101,7 +101,8 @@ def recording(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="module")
 def ways(lab: Lab) -> dict[str, dict[str, Any]]:
     """The two ways to the recording application: from which host, to where, proving what."""
-    stolen = json.loads(lab.python("order-1", (HERE / "thief.py").read_text()).stdout)
+    thief = (HERE / "thief.py").read_text()
+    stolen = json.loads(lab.foreign_python("order-1", thief, packages=FOREIGN_SPIFFE_CLIENT).stdout)
     virtual_ip = next(
         service["virtual_ip"]
         for service in lab.mesh_json("catalog", "services")["services"]
