@@ -116,6 +116,7 @@ class Lab:
 
     def renew(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
         """Let the mesh of a running lab start anew, on the hosts of a topology."""
+        keeper.heal(self.driver)
         for _ in self.driver.renew(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5):
             pass
 
