@@ -184,7 +184,9 @@ def sleeper(lab: Lab) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_12_a_command_ends_with_whoever_ran_it(lab: Lab, sleeper: subprocess.Popen[bytes], how: signal.Signals) -> None:
     """Docker alone would leave it running: an exec does not end when its client is killed."""
-    assert lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "2"
+    eventually(
+        lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "2", within_s=10, what="its start"
+    )
     sleeper.send_signal(how)
     eventually(
         lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "0", within_s=10, what="its end"
