@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 here=lab/vagrant/box
 BOX=${BOX:-debian}
 SUITE=bookworm
-MIRROR=${MIRROR:-} # empty: deb.debian.org, with its security updates
+MIRROR=${MIRROR:-} # empty: the one that mmdebstrap takes, with its security updates
 SIZE_MIB=4096
 PROVIDER=${PROVIDER:-${VAGRANT_DEFAULT_PROVIDER:-libvirt}}
 CLOUD_IMAGE_URL=${CLOUD_IMAGE_URL:-}
@@ -54,7 +54,7 @@ packages() {
 
 build_debian() { # $1: folder to leave disk.raw in
     require mmdebstrap mke2fs sfdisk qemu-img
-    say "Debian packages from ${MIRROR:-deb.debian.org}"
+    say "Debian packages from ${MIRROR:-the Debian mirror}"
     # The hooks lay down the files of box/root, then make the key's owner, the boot loader and the small initrd.
     mmdebstrap --quiet --variant=minbase --include="$(packages)" \
         --customize-hook="tar -C $here/root --owner=0 --group=0 -c . | tar -C \"\$1\" --no-same-permissions -x" \

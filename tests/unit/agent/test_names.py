@@ -75,7 +75,7 @@ def test_no_name_that_begins_with_a_service_is_ever_forwarded(service: str, rest
 
 def test_before_the_first_table_one_label_may_be_a_service_and_stays_here() -> None:
     assert answer(None, ZONE, "ledger-1", is_a=True, forwards=True) == Answer(Outcome.NOT_YET)
-    assert answer(None, ZONE, "deb.debian.org", is_a=True, forwards=True) == Answer(Outcome.FOREIGN)
+    assert answer(None, ZONE, "packages.example.org", is_a=True, forwards=True) == Answer(Outcome.FOREIGN)
 
 
 def test_other_types_exist_without_records() -> None:
