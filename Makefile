@@ -10,11 +10,12 @@ export LAB ?=
 export LAB_NAME ?= default
 export BOX PROVIDER CLOUD_IMAGE_URL CLOUD_IMAGE_SHA512
 export BASE BASE_IMAGE CA_BUNDLE DEBIAN_MIRROR OFFLINE BUNDLE YES
+PLAYBOOKS := tests/ansible/test_playbooks.py
 ELSEWHERE := $(filter compose vagrant,$(LAB))
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e bootstrap bootstrap-test
+.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e test-ansible bootstrap bootstrap-test
 
 help: ## print this help
 	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +44,10 @@ shell: bootstrap ## a shell on a host, as its application: make shell HOST=payme
 
 # -- Test
 # Docker and VMs carry one lab at a time: there the end-to-end tests come one after the other.
-test: bootstrap-test ## every test; with LAB=compose or vagrant the end-to-end tests on that
-	@$(if $(ELSEWHERE),$(BIN)/pytest tests/e2e,$(BIN)/pytest -n $(WORKERS) --dist loadscope tests)
+test: bootstrap-test ## every test but the playbooks; with LAB=compose or vagrant the end-to-end tests on that
+	@$(if $(ELSEWHERE),$(BIN)/pytest tests/e2e,$(BIN)/pytest -n $(WORKERS) --dist loadscope tests --ignore $(PLAYBOOKS))
+test-ansible: bootstrap-test ## the playbooks on bare namespace hosts; takes a quarter of an hour
+	@$(BIN)/pytest tests/ansible
 test-unit: bootstrap-test ## the tests without a lab
 	@$(BIN)/pytest -n $(WORKERS) tests/unit tests/conformance
 test-e2e: bootstrap-test ## the tests on real hosts

@@ -68,6 +68,7 @@ def refusal_of(lab: Lab, dialled: dict[str, Any]) -> str:
     def said() -> str:
         lines = lab.driver.logs("payment-1", "sidecar", lines=400).splitlines()
         records = [json.loads(line) for line in lines if '"connection refused"' in line]
+        records.reverse()  # ports are given again: the last counts
         return next((record["said"].removeprefix(caller) for record in records if caller in record["said"]), "")
 
     return str(eventually(said, within_s=3, what=f"payment-1 to say why it refused {caller}"))
