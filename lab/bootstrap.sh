@@ -23,6 +23,11 @@ if [ "${1:-}" = test ]; then
   need tcpdump tcpdump
   need ps procps
   need ping iputils-ping
+  need ruby ruby # the Vagrantfile is read as Vagrant reads it
+  need systemd-analyze systemd # units are read as systemd reads them
+  need qemu-img qemu-utils
+  need sfdisk fdisk
+  need debugfs e2fsprogs
 fi
 
 # 2. A Python that is new enough and can make virtual environments.
