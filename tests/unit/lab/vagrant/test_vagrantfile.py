@@ -19,10 +19,7 @@ ROOT = Path(__file__).resolve().parents[4]
 RECORDER = Path(__file__).parent / "recorder.rb"
 TOPOLOGY = load(ROOT / "lab/topology.yaml")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("ruby"), reason="the Vagrantfile is Ruby, and there is none"),
-]
+pytestmark = pytest.mark.slow
 
 
 def ruby(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
