@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from lab.compose import wheels
-from lab.compose.engine import Engine, telling_line
+from lab import wheels
+from lab.compose.engine import Engine
 from lab.compose.recipes import SUITE
 from lab.driver import LabError
+from lab.telling import telling_line
 
 BUILD_TIMEOUT_S = 1200.0
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")

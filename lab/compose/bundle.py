@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.compose import archive, wheels
+from lab import wheels
+from lab.compose import archive
 from lab.compose.cache import cache, note_base, wheels_for
 from lab.compose.engine import Engine, Say
 from lab.compose.options import Options

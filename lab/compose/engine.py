@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.driver import LabError
+from lab.telling import last_line
 
 # Asked of the engine: the API of Docker 20.10 (Debian 12) is the oldest that was tried; it also has every call we make.
 MIN_API = (1, 41)
@@ -159,19 +160,6 @@ def version_in(text: str) -> Version:
 def dotted(version: Version) -> str:
     """Return a version as people write it."""
     return ".".join(str(part) for part in version)
-
-
-def last_line(text: str) -> str:
-    """Return the last line that says something."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
-
-
-def telling_line(text: str) -> str:
-    """Return the line of a tool's output that names the trouble: about certificates, the last error, or the last."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines()]
-    distrust = [line for line in lines if re.search(r"certificate|SSLError|x509", line, re.IGNORECASE)]
-    errors = [line for line in lines if re.match(r"E: |ERROR|error:", line)]
-    return (distrust[:1] or errors[-1:] or [last_line("\n".join(lines))])[0]
 
 
 def _ask(argv: Sequence[str]) -> str:

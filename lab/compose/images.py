@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.compose import build, bundle, recipes, wheels
+from lab import wheels
+from lab.compose import build, bundle, recipes
 from lab.compose.cache import cache, log_of, note_base, noted_base, wheels_for
 from lab.compose.engine import Engine, Say
 from lab.compose.options import DEBOOTSTRAP, choose_base

@@ -16,12 +16,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab import bringup
 from lab.compose import furnish
 from lab.compose.engine import Engine
+from lab.compose.follow import Say
 from lab.compose.place import SOCKET, Place
 from lab.compose.render import compose_text, units_of_host
 from lab.compose.sweep import MARK
@@ -35,7 +36,6 @@ TIMED_OUT = 124
 POLL_S = 0.2  # asking costs the control plane time that it needs for its hosts
 GRACE_S = 5.0  # the watch over the gates gives up first, and names the one that is shut
 _ENDED = re.compile(r'service "(?P<name>[a-z0-9-]+)" didn.t complete successfully: exit (?P<code>\d+)')
-Say = Callable[[str, bool], None]
 
 
 class Start:
@@ -179,7 +179,7 @@ def environment_of(engine: Engine, place: Place, images: Mapping[str, str]) -> d
     return {
         **engine.environment,
         **{f"IMAGE_{role.upper().replace('-', '_')}": tag for role, tag in images.items()},
-        "MESHYARD_LAB": place.lab_name,
+        "MESHYARD_LAB": place.name,
         "MESHYARD_FOLDER": str(place.path),
         "MESHYARD_GID": str(ports.UID_CONTROL_PLANE if gid is None else gid),
         MARK: str(place.path),

@@ -33,19 +33,19 @@ def sweep(engine: Engine, place: Place, *, host: str = "") -> None:
         LabError: something of it stays; the text names it and the reason.
     """
     end_strays(place)
-    mine = [f"{LAB_LABEL}={place.lab_name}", *([f"{HOST_LABEL}={host}"] if host else [])]
+    mine = [f"{LAB_LABEL}={place.name}", *([f"{HOST_LABEL}={host}"] if host else [])]
     prefix = f"{place.project}_{host}-" if host else ""
     deadline = time.monotonic() + SWEEP_TIMEOUT_S
     while refusals := _once(engine, {"label": mine}, prefix):
         if time.monotonic() > deadline:
-            raise LabError(f"ending the lab {place.lab_name!r}: {refusals[0]}")
+            raise LabError(f"ending the lab {place.name!r}: {refusals[0]}")
         time.sleep(PAUSE_S)
 
 
 def others(engine: Engine, place: Place) -> list[str]:
     """Return the names of the other labs on this engine; a machine carries one."""
     found = engine.client.api.networks(filters={"label": LAB_LABEL})
-    return sorted({network["Labels"][LAB_LABEL] for network in found} - {place.lab_name})
+    return sorted({network["Labels"][LAB_LABEL] for network in found} - {place.name})
 
 
 def end_strays(place: Place) -> None:

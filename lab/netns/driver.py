@@ -56,7 +56,7 @@ class NetnsDriver:
         Raises:
             LabError: a gate did not open in time; nothing is left behind.
         """
-        with launch.locked(self.folder):
+        with self.folder.locked():
             keeper.abandon(self.lab_name)
             launch.end(self.folder)
             started = launch.start(self.folder, topology, checkout(), fixed_ports=self.lab_name == "default")
@@ -110,7 +110,7 @@ class NetnsDriver:
 
     def down(self) -> None:
         """End the lab; nothing of it remains."""
-        with launch.locked(self.folder):
+        with self.folder.locked():
             keeper.abandon(self.lab_name)
             launch.end(self.folder)
 

@@ -10,9 +10,9 @@ import asyncio
 import os
 import socket
 
+from lab.onhost.door import carrier
 from lab.topology import HostSpec, Publish
 
-CHUNK = 65536
 OPERATOR_SOCKET = -1  # the key under which the operator's unix socket comes instead of a port
 CONTROL_PLANE_SOCKET = "/run/mesh/control-plane.sock"
 
@@ -34,38 +34,17 @@ async def _serve(host: HostSpec, listeners: dict[int, int]) -> None:
             family = socket.AF_UNIX if local_port == OPERATOR_SOCKET else socket.AF_INET
             listening = socket.socket(family, socket.SOCK_STREAM, fileno=descriptor)
             os.set_blocking(descriptor, False)
-            group.create_task(_accept(listening, host, targets.get(local_port)))
+            group.create_task(_accept(listening, _target(host, targets.get(local_port))))
 
 
-async def _accept(listening: socket.socket, host: HostSpec, target: Publish | None) -> None:
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await _dial(host, target)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-
-    if listening.family == socket.AF_UNIX:
-        server = await asyncio.start_unix_server(carry, sock=listening)
-    else:
-        server = await asyncio.start_server(carry, sock=listening)
-    async with server:
+async def _accept(listening: socket.socket, target: str) -> None:
+    open_server = asyncio.start_unix_server if listening.family == socket.AF_UNIX else asyncio.start_server
+    async with await open_server(carrier(target), sock=listening) as server:
         await server.serve_forever()
 
 
-async def _dial(host: HostSpec, target: Publish | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if target is None:
-        return await asyncio.open_unix_connection(CONTROL_PLANE_SOCKET)
-    return await asyncio.open_connection("127.0.0.1" if target.via == "loopback" else host.address, target.port)
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while chunk := await reader.read(CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
-    except OSError:
-        writer.close()
+def _target(host: HostSpec, publish: Publish | None) -> str:
+    """Return where a port leads, as a door's address; without one it is the operator's socket."""
+    if publish is None:
+        return CONTROL_PLANE_SOCKET
+    return f"tcp:{'127.0.0.1' if publish.via == 'loopback' else host.address}:{publish.port}"

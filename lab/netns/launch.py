@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from lab.driver import LabError
 from lab.netns import control
 from lab.netns.forward import OPERATOR_SOCKET
 from lab.netns.plan import Plan
+from lab.place import LabFolder
 from lab.services import is_foreign, service_files
 from lab.topology import Topology
 
@@ -30,30 +31,19 @@ KILL_WAIT_S = 10.0
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """Where one lab keeps its few files: `.lab/NAME` in the checkout."""
+class Folder(LabFolder):
+    """The folder of a lab on namespaces."""
 
-    path: Path
+    __slots__ = ()
 
     @property
     def control(self) -> Path:
-        """The lab's control socket."""
+        """Return the lab's control socket."""
         return self.path / "lab.sock"
 
     @property
-    def operator(self) -> Path:
-        """The socket that leads to the control plane's operator API."""
-        return self.path / "mesh.sock"
-
-    @property
-    def state(self) -> Path:
-        """Who the init is, and what is published."""
-        return self.path / "state.json"
-
-    @property
     def log(self) -> Path:
-        """What the init printed."""
+        """Return what the init printed."""
         return self.path / "init.log"
 
 
@@ -67,20 +57,6 @@ class Started:
         """Tell the init that `up` succeeded."""
         os.write(self.lifeline, b"1")
         os.close(self.lifeline)
-
-
-@contextlib.contextmanager
-def locked(folder: Folder) -> Iterator[None]:
-    """Hold the lock of a lab's folder, so that two `up` do not build it together."""
-    import fcntl
-
-    folder.path.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.path.parent / f"{folder.path.name}.lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError("another command is starting or ending this lab; wait for it") from None
-        yield
 
 
 def start(folder: Folder, topology: Topology, checkout: Path, *, fixed_ports: bool) -> Started:

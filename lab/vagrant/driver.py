@@ -285,7 +285,7 @@ class VagrantDriver:
     def _require_up(self) -> dict[str, Any]:
         state = self.place.saved()
         if not state:
-            raise LabError(self.place.not_up())
+            raise LabError(self.place.not_up("vagrant"))
         return state
 
 

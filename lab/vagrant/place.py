@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lab.driver import LabError
+from lab.place import LabFolder, replace
 from lab.topology import HostSpec, Topology, load
 
 MAX_SOCKET_PATH = 107  # sun_path in Linux, less its final zero
 SSH_SUFFIX = 18  # what ssh appends while it makes a socket
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The folder of one lab: `.lab/NAME`."""
+class Place(LabFolder):
+    """The folder of a lab of virtual machines."""
 
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Return the lab's name."""
-        return self.path.name
+    __slots__ = ()
 
     @property
     def topology(self) -> Path:
         """Return the hosts that there are, added ones among them; the Vagrantfile and Ansible read it."""
         return self.path / "topology.json"
-
-    @property
-    def state(self) -> Path:
-        """Return what is noted once every gate was green."""
-        return self.path / "state.json"
 
     @property
     def dotfiles(self) -> Path:
@@ -56,16 +43,6 @@ class Place:
     def known_hosts(self) -> Path:
         """Return the host keys of the machines."""
         return self.path / "known_hosts"
-
-    @property
-    def operator(self) -> Path:
-        """Return the operator's socket on this machine."""
-        return self.path / "mesh.sock"
-
-    @property
-    def failed(self) -> Path:
-        """Return where the logs of a start that failed are kept."""
-        return self.path.parent / f"{self.name}-failed"
 
     def console(self, host: str) -> Path:
         """Return what a machine said on its serial line."""
@@ -89,21 +66,6 @@ class Place:
         if len(longest) + SSH_SUFFIX > MAX_SOCKET_PATH:
             raise LabError(f"the path is too long for a socket: {longest}; move the checkout to a shorter one")
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock of this lab, so that two commands do not build it together.
-
-        Raises:
-            LabError: another one has it.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with (self.path.parent / f"{self.name}.lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LabError("another command is starting or ending this lab; wait for it") from None
-            yield
-
     def read_topology(self) -> Topology | None:
         """Return which hosts there are, None when nothing is written down."""
         return load(self.topology) if self.topology.exists() else None
@@ -111,28 +73,11 @@ class Place:
     def write_topology(self, topology: Topology) -> None:
         """Write down which hosts there are."""
         self.path.mkdir(parents=True, exist_ok=True)
-        _replace(self.topology, topology_text(topology))
+        replace(self.topology, topology_text(topology))
 
     def write_variables(self, variables: Mapping[str, Any]) -> None:
         """Write down what Ansible has to know of these machines; its inventory reads it, whoever runs a playbook."""
-        _replace(self.path / "variables.json", json.dumps(dict(variables), indent=1))
-
-    def not_up(self) -> str:
-        """Return what is said when there is no lab."""
-        up = "make up LAB=vagrant" if self.name == "default" else f"lab --lab {self.name} --driver vagrant up"
-        return f"the lab {self.name!r} is not up; start it with: {up}"
-
-    def saved(self) -> dict[str, Any]:
-        """Return what is noted of a lab that was green once; empty when there is none."""
-        try:
-            found = json.loads(self.state.read_text())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Note something of a lab that is green."""
-        _replace(self.state, json.dumps(state, indent=1))
+        replace(self.path / "variables.json", json.dumps(dict(variables), indent=1))
 
 
 def topology_text(topology: Topology) -> str:
@@ -156,9 +101,3 @@ def _host(host: HostSpec) -> dict[str, Any]:
     if host.publish:
         said["publish"] = {str(item.local_port): f"{item.via}:{item.port}" for item in host.publish}
     return said
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_name(path.name + ".new")
-    new.write_text(text)
-    new.replace(path)

@@ -23,8 +23,8 @@ from ruamel.yaml import YAML
 
 from lab.driver import Completed, checkout
 from lab.netns.driver import NetnsDriver
+from lab.payload import LISTS, sources_of
 from lab.topology import load
-from lab.wheels import LISTS, sources_of
 
 PLAYBOOK_TIMEOUT_S = 900.0  # a minute or two; a machine with other work takes many times that
 BARE_USERS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"

@@ -8,7 +8,7 @@ import pytest
 
 from lab.compose import start
 from lab.compose.engine import Engine
-from lab.compose.place import place_of
+from lab.compose.place import Place
 from lab.driver import checkout
 from lab.topology import load
 
@@ -37,7 +37,7 @@ def test_a_failure_is_a_sentence(said: str, explained: str) -> None:
 
 
 def test_the_environment_names_the_lab_its_folder_and_its_images(tmp_path: Path) -> None:
-    place = place_of("mine", tmp_path)
+    place = Place(tmp_path / "mine")
     engine = Engine(client=None, host="unix:///x.sock", version="1", architecture="amd64")
     found = start.environment_of(engine, place, {"redirect-init": "meshyard/redirect-init:1"})
     assert found["DOCKER_HOST"] == "unix:///x.sock"
@@ -57,7 +57,7 @@ def test_every_image_of_the_compose_file_is_one_that_is_built() -> None:
 
 
 def test_the_labs_own_topology_needs_no_file_of_its_own(tmp_path: Path) -> None:
-    place = place_of("mine", tmp_path)
+    place = Place(tmp_path / "mine")
     start.prepare(place, TOPOLOGY)
     assert not place.compose_file.exists()
     assert str(checkout() / "compose.yaml") in start.compose_argv(place)
@@ -65,7 +65,7 @@ def test_the_labs_own_topology_needs_no_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_another_topology_gets_a_file_of_its_own(tmp_path: Path) -> None:
-    place = place_of("mine", tmp_path)
+    place = Place(tmp_path / "mine")
     start.prepare(place, TOPOLOGY.only(["cp-1", "payment-1"]))
     assert "payment-1-app:" in place.compose_file.read_text()
     assert "order-1" not in place.compose_file.read_text().partition("services:")[2]

@@ -1,0 +1,51 @@
+"""Work in an event loop, told step by step to whoever asks for the next step."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+from lab.driver import Progress
+from mesh.base.errors import ConfigError, MeshError
+
+Say = Callable[[str, bool], None]
+
+
+def follow(work: Callable[[Say], Awaitable[None]]) -> Iterator[Progress]:
+    """Run some work in a loop of its own and yield what it says; closing this generator cancels the work."""
+    began = time.monotonic()
+    said: asyncio.Queue[Progress | None] = asyncio.Queue()
+
+    async def whole(loop: asyncio.AbstractEventLoop) -> None:
+        def say(text: str, is_done: bool) -> None:
+            step = Progress(text, is_done, round(time.monotonic() - began, 3))
+            loop.call_soon_threadsafe(said.put_nowait, step)
+
+        try:
+            await work(say)
+        finally:
+            loop.call_soon_threadsafe(said.put_nowait, None)
+
+    with asyncio.Runner() as runner:
+        task = runner.get_loop().create_task(whole(runner.get_loop()))
+        while (step := runner.run(said.get())) is not None:
+            yield step
+        try:
+            runner.run(asyncio.wait_for(task, None))
+        except* MeshError as group:
+            raise _first(group) from None
+
+
+def text_of(error: MeshError) -> str:
+    """Return what is said of an error, with the place and the mend where it has them."""
+    return error.explain() if isinstance(error, ConfigError) else str(error)
+
+
+def _first(group: BaseExceptionGroup[MeshError]) -> MeshError:
+    """Return the first error of a group: what failed first is what ended the rest."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, MeshError)
+    return error
