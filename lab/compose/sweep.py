@@ -2,15 +2,21 @@
 
 No Compose file is needed for it, and it does not matter what state the lab is in. Containers are not asked to end
 first: nothing of them is kept, and ten seconds of politeness each would be most of the time that it takes.
+
+A start that was killed may have asked the engine for a container that is not there yet: the engine works on, and
+nothing lists what it is about to make. After such a start the sweep looks again until nothing came for a while.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,7 @@ from lab.driver import LabError
 AT_ONCE = 8
 SWEEP_TIMEOUT_S = 60.0
 PAUSE_S = 0.1
+QUIET_S = 1.0  # at least; on a slow engine as long as its slowest answer took
 # Each `docker compose` that we start has this in its environment, and so have the programs it starts.
 MARK = "MESHYARD_STARTS"
 
@@ -33,13 +40,26 @@ def sweep(engine: Engine, place: Place, *, host: str = "") -> None:
         LabError: something of it stays; the text names it and the reason.
     """
     end_strays(place)
-    mine = [f"{LAB_LABEL}={place.name}", *([f"{HOST_LABEL}={host}"] if host else [])]
-    prefix = f"{place.project}_{host}-" if host else ""
-    deadline = time.monotonic() + SWEEP_TIMEOUT_S
-    while refusals := _once(engine, {"label": mine}, prefix):
-        if time.monotonic() > deadline:
-            raise LabError(f"ending the lab {place.name!r}: {refusals[0]}")
+    # A folder and no note of a lab that was green: a start that was ended. So is one of a single host.
+    was_under_way = bool(host) or (place.path.exists() and not place.saved())
+    began = last = time.monotonic()
+    slowest_s = 0.0
+    while True:
+        look = _once(engine, place, host)
+        slowest_s = max(slowest_s, look.slowest_s)
+        now = time.monotonic()
+        if look.refused and now - began > SWEEP_TIMEOUT_S:
+            raise LabError(f"ending the lab {place.name!r}: {look.refused[0]}")
+        if look.found:
+            last = now
+        elif now - last >= quiet_s(was_under_way, slowest_s):
+            return
         time.sleep(PAUSE_S)
+
+
+def quiet_s(was_under_way: bool, slowest_s: float) -> float:
+    """Return for how many seconds nothing may come before nothing will. Pure."""
+    return max(QUIET_S, slowest_s) if was_under_way else 0.0
 
 
 def others(engine: Engine, place: Place) -> list[str]:
@@ -57,32 +77,50 @@ def end_strays(place: Place) -> None:
                 os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
-def _once(engine: Engine, mine: dict[str, list[str]], prefix: str) -> list[str]:
-    """Remove what is there now; return why something is not gone. `prefix` says which volumes, when not all."""
-    from docker.errors import APIError, NotFound
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at what there is: how much, what was not to be removed and why, the slowest answer in seconds."""
 
+    found: int
+    refused: tuple[str, ...]
+    slowest_s: float
+
+
+def _once(engine: Engine, place: Place, host: str) -> Look:
+    """Remove what is there now."""
     api = engine.client.api
-
-    def gone(remove: Any, name: str, **options: Any) -> str:
-        try:
-            remove(name, **options)
-        except NotFound:
-            return ""
-        except APIError as error:
-            return str(error.explanation or error)
-        return ""
-
-    containers = api.containers(all=True, filters=mine)
+    label = f"{LAB_LABEL}={place.name}"
+    containers = api.containers(all=True, filters={"label": [label, *([f"{HOST_LABEL}={host}"] if host else [])]})
     hosts = [one["Id"] for one in containers if one["Labels"].get(UNIT_LABEL) == HOST_UNIT]
     units = [one["Id"] for one in containers if one["Id"] not in hosts]
-    refused: list[str] = []
+    force = functools.partial(api.remove_container, force=True, v=True)
     # Units first: with its host gone a unit would be started again and again, into a network that is not there.
-    for group in (units, hosts):
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            refused += pool.map(lambda name: gone(api.remove_container, name, force=True, v=True), group)
-    if not prefix:
-        refused += [gone(api.remove_network, network["Id"]) for network in api.networks(filters=mine)]
-    volumes = (api.volumes(filters={"label": mine["label"][:1]}) or {}).get("Volumes") or []
-    names = [volume["Name"] for volume in volumes if volume["Name"].startswith(prefix)]
-    refused += [gone(api.remove_volume, name, force=True) for name in names]
-    return [reason for reason in refused if reason]
+    answers = [*_all_gone(force, units), *_all_gone(force, hosts)]
+    if not host:
+        answers += _all_gone(api.remove_network, [one["Id"] for one in api.networks(filters={"label": label})])
+    # By name: a container that was made while its volume was removed has the engine make one without a label.
+    prefix = f"{place.project}_{host}-" if host else f"{place.project}_"
+    volumes = (api.volumes() or {}).get("Volumes") or []
+    names = [one["Name"] for one in volumes if one["Name"].startswith(prefix)]
+    answers += _all_gone(functools.partial(api.remove_volume, force=True), names)
+    refused = tuple(reason for reason, _ in answers if reason)
+    return Look(len(answers), refused, max((took_s for _, took_s in answers), default=0.0))
+
+
+def _all_gone(remove: Callable[[str], Any], names: Sequence[str]) -> list[tuple[str, float]]:
+    """Remove each; return why it stays, empty when it does not, and how many seconds the answer took."""
+    from docker.errors import APIError, NotFound
+
+    def gone(name: str) -> tuple[str, float]:
+        began = time.monotonic()
+        reason = ""
+        try:
+            remove(name)
+        except NotFound:
+            pass
+        except APIError as error:
+            reason = str(error.explanation or error)
+        return reason, time.monotonic() - began
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(gone, names))
