@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from lab.driver import LabError
+from lab.follow import Say
 from lab.gates import GateBoard, gates_of
 from lab.provision import HostFile
 from lab.services import config_entries
@@ -23,7 +24,6 @@ from mesh.base import ports
 
 ROOTS = "/etc/mesh/roots.pem"
 TOKEN_TTL_S = 600.0
-Say = Callable[[str, bool], None]  # a text, and whether that step is done
 
 
 class Hosts(Protocol):

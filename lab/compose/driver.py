@@ -14,12 +14,12 @@ from typing import Any
 
 from lab.compose import start, subnets
 from lab.compose.engine import Engine, connect
-from lab.compose.follow import Say, follow, text_of
 from lab.compose.hosts import Hosts
 from lab.compose.place import HOST_LABEL, Place
 from lab.compose.render import compose_text
 from lab.compose.sweep import others, sweep
 from lab.driver import Completed, LabError, Progress, checkout
+from lab.follow import Say, as_lab_error, follow
 from lab.topology import HostSpec, Topology, from_json, to_json
 from mesh.base.errors import MeshError
 
@@ -108,8 +108,8 @@ class ComposeDriver:
             kept, ailing = self.hosts.keep_logs(topology)
             self._end()
             more = f"\n{ailing}" if ailing else ""
-            code = getattr(error, "exit_code", 1)
-            raise LabError(f"{text_of(error)}{more}\nlogs kept in {kept}", exit_code=code) from None
+            said = as_lab_error(error)
+            raise LabError(f"{said}{more}\nlogs kept in {kept}", exit_code=said.exit_code) from None
         except BaseException:
             self._end()
             raise
@@ -194,7 +194,7 @@ class ComposeDriver:
                 sweep(self.engine, self.place, host=host.name)
                 self.place.compose_file.write_text(compose_text(from_json(state["topology"])))
                 if isinstance(error, MeshError):
-                    raise LabError(text_of(error), exit_code=getattr(error, "exit_code", 1)) from None
+                    raise as_lab_error(error) from None
                 raise
             self.place.save({**self.place.saved(), "topology": to_json(topology)})
 

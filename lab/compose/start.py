@@ -22,11 +22,11 @@ from pathlib import Path
 from lab import bringup
 from lab.compose import furnish
 from lab.compose.engine import Engine
-from lab.compose.follow import Say
 from lab.compose.place import SOCKET, Place
 from lab.compose.render import compose_text, units_of_host
 from lab.compose.sweep import MARK
 from lab.driver import LabError, checkout
+from lab.follow import Say
 from lab.services import platform_entry, service_files
 from lab.topology import HostSpec, Topology
 from mesh.api.client import MeshClient

@@ -111,7 +111,7 @@ class VagrantDriver:
             yield Progress(f"ansible: {playbook} done", elapsed_s=time.monotonic() - began)
         ports = self._free_ports(topology)
         self._open(topology, ports)
-        yield from talk.follow(self.operator_address(), began, talk.watch(topology.services, deadline))
+        yield from talk.as_operator(self.operator_address(), began, talk.watch(topology.services, deadline))
         self.place.save({"accel": accel, "ports": ports, "added": []})
 
     def renew(self, topology: Topology, *, timeout_s: float) -> Iterator[Progress]:
@@ -129,7 +129,7 @@ class VagrantDriver:
             yield Progress("the mesh on every host starts anew", elapsed_s=time.monotonic() - began)
             self._open(topology, state["ports"])
             # A machine that is not wanted gets no token: its agent waits, and nothing of it is in the mesh.
-            yield from talk.follow(self.operator_address(), began, self._bring_up(wanted, deadline))
+            yield from talk.as_operator(self.operator_address(), began, self._bring_up(wanted, deadline))
 
     def _bring_up(self, topology: Topology, deadline: float) -> talk.Work:
         files = {host.name: service_files(checkout() / host.service_dir) for host in topology.services}
@@ -161,7 +161,7 @@ class VagrantDriver:
                 self._find(topology)
                 limit_s = deadline - time.monotonic()
                 yield from play.run("site.yml", self.place, hosts=[host.name], began=began, limit_s=limit_s)
-                yield from talk.follow(self.operator_address(), began, talk.watch((host,), deadline))
+                yield from talk.as_operator(self.operator_address(), began, talk.watch((host,), deadline))
             except BaseException:
                 self._remove([host.name])
                 raise

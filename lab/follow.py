@@ -6,15 +6,24 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from lab.driver import Progress
+from lab.driver import LabError, Progress
 from mesh.base.errors import ConfigError, MeshError
 
-Say = Callable[[str, bool], None]
+EXIT_USAGE = 2
+Say = Callable[[str, bool], None]  # a text, and whether that step is done
 
 
-def follow(work: Callable[[Say], Awaitable[None]]) -> Iterator[Progress]:
-    """Run some work in a loop of its own and yield what it says; closing this generator cancels the work."""
-    began = time.monotonic()
+def follow(work: Callable[[Say], Awaitable[None]], *, began: float | None = None) -> Iterator[Progress]:
+    """Run some work in a loop of its own and yield what it says; closing this generator cancels the work.
+
+    Args:
+        work: is given whom to tell each step.
+        began: monotonic seconds; when the whole command began, if that was not now.
+
+    Raises:
+        MeshError: the work failed; of several errors the first.
+    """
+    began = time.monotonic() if began is None else began
     said: asyncio.Queue[Progress | None] = asyncio.Queue()
 
     async def whole(loop: asyncio.AbstractEventLoop) -> None:
@@ -37,9 +46,11 @@ def follow(work: Callable[[Say], Awaitable[None]]) -> Iterator[Progress]:
             raise _first(group) from None
 
 
-def text_of(error: MeshError) -> str:
-    """Return what is said of an error, with the place and the mend where it has them."""
-    return error.explain() if isinstance(error, ConfigError) else str(error)
+def as_lab_error(error: MeshError) -> LabError:
+    """Return what the lab says of an error: with the place and the mend where it has them. Pure."""
+    if isinstance(error, LabError):
+        return error
+    return LabError(error.explain(), exit_code=EXIT_USAGE) if isinstance(error, ConfigError) else LabError(str(error))
 
 
 def _first(group: BaseExceptionGroup[MeshError]) -> MeshError:
