@@ -8,6 +8,7 @@ that has just started. A lab that was up before the tests is up, and fresh, afte
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ LEFT_OUT = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Note what this run leaves out."""
+    """Note what this run leaves out; let Ctrl-C mean to children what it means at a terminal."""
     config.stash[LEFT_OUT] = {}
+    # A shell makes what it runs in the background deaf to SIGINT, and that is inherited.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
