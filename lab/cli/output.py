@@ -16,6 +16,8 @@ from rich.table import Table
 
 from lab.driver import Progress
 
+SILENCE_S = 30.0  # where nobody can see a line being rewritten, this long without a word looks like a hang
+
 
 def accept_any_terminal() -> None:
     """Write what a terminal's encoding cannot show as an escape, and never fail over it."""
@@ -58,14 +60,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str =
 def follow(steps: Iterable[Progress]) -> float:
     """Show the steps of a long command; return the seconds it took.
 
-    On a terminal the line that waits is rewritten in place; elsewhere only what is done gets a line.
+    On a terminal the line that waits is rewritten in place. Elsewhere what is done gets a line, and what is waited for
+    gets one when nothing was said for SILENCE_S.
     """
-    began = time.monotonic()
+    began = last = time.monotonic()
     is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     try:
         for step in steps:
-            stamp = f"{time.monotonic() - began:6.2f}s"
-            if step.is_done:
+            now = time.monotonic()
+            stamp = f"{now - began:6.2f}s"
+            if step.is_done or (not is_live and now - last >= SILENCE_S):
+                last = now
                 say(f"\r\033[K  {stamp}  {step.text}" if is_live else f"  {stamp}  {step.text}")
             elif is_live:
                 print(f"\r\033[K  {stamp}  {step.text[:100]}", end="", file=sys.stderr, flush=True)  # noqa: T201
