@@ -1,7 +1,8 @@
 #!/bin/sh
 # From a fresh clone to .venv/bin/lab: the machine's packages where it may, the project's own from a locked list.
 # Safe to run again; does nothing when nothing is missing. PYTHON= chooses the interpreter. OFFLINE=1 fetches nothing and
-# takes the packages from a bundle (BUNDLE=, made by `make bundle`).
+# takes the packages from a bundle (BUNDLE=, made by `make bundle`). LAB= says what kind of hosts there will be: only the
+# namespaces of this machine need programs of it.
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/sbin:/sbin"
@@ -13,13 +14,19 @@ is_offline() { case "${OFFLINE:-0}" in 0 | "") return 1 ;; esac; }
 # 1. Programs of the machine. `$1` = "test" asks for those that only the tests use, too.
 missing=""
 need() { command -v "$1" >/dev/null 2>&1 || case " $missing " in *" $2 "*) ;; *) missing="$missing $2" ;; esac; }
-need unshare util-linux
-need setpriv util-linux
-need ip iproute2
-need iptables-restore iptables
-need ip6tables-restore iptables
-[ "$(id -u)" = 0 ] || need newuidmap uidmap
-if [ "${1:-}" = test ]; then
+is_linux() { [ "$(uname -s)" = Linux ]; }
+# Which driver: what LAB= says, else what the lab was started with (lab/choice.py notes it), else what suits this system.
+driver="${LAB:-$(cat ".lab/${LAB_NAME:-default}.driver" 2>/dev/null || true)}"
+driver="${driver:-$(is_linux && echo netns || echo compose)}"
+if [ "$driver" = netns ] && is_linux; then # what the others need beside Python is not apt's to bring: `lab check` says it
+  need unshare util-linux
+  need setpriv util-linux
+  need ip iproute2
+  need iptables-restore iptables
+  need ip6tables-restore iptables
+  [ "$(id -u)" = 0 ] || need newuidmap uidmap
+fi
+if [ "${1:-}" = test ] && is_linux; then
   need tcpdump tcpdump
   need ps procps
   need ping iputils-ping
@@ -51,6 +58,10 @@ elif ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
 fi
 
 if [ -n "$missing" ]; then
+  if ! is_linux; then
+    say "there is no Python 3.11, 3.12 or 3.13 with venv; install one, or name it: make PYTHON=..."
+    exit 5
+  fi
   install="apt-get install -y --no-install-recommends$missing"
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && ! is_offline; then
     say "installing$missing"
@@ -68,7 +79,8 @@ fi
 #    checkout would run the code of the place it came from; one whose making was cut short has no pip.
 is_ours() { [ -L .venv ] || grep -qsF -- " $(pwd -P)/.venv" .venv/pyvenv.cfg; }
 stamp=.venv/.locked
-wanted="$(cat requirements/locked.txt pyproject.toml | sha256sum | cut -d' ' -f1)"
+sha256() { if command -v sha256sum >/dev/null 2>&1; then sha256sum; else shasum -a 256; fi; } # macOS has the second
+wanted="$(cat requirements/locked.txt pyproject.toml | sha256 | cut -d' ' -f1)"
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ] || ! is_ours; then
   say "making .venv with $("$python" --version); the first time this takes about a minute"
   { is_ours && .venv/bin/python -m pip --version >/dev/null 2>&1; } || "$python" -m venv --clear .venv

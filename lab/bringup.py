@@ -23,7 +23,9 @@ from mesh.api.client import MeshClient, UnreachableError
 from mesh.base import ports
 
 ROOTS = "/etc/mesh/roots.pem"
-TOKEN_TTL_S = 600.0
+TOKEN_TTL_S = 600.0  # at least; a start that is given longer grants its tokens for as long
+TOKEN_SPARE_S = 60.0
+MAX_TOKEN_TTL_S = 7 * 86400.0  # the control plane grants none for longer
 
 
 class Hosts(Protocol):
@@ -72,7 +74,7 @@ async def bring_up(
         await operator.write_config(text, filename=name)
     say("config entries written: policy is live before the first request", True)
     for host in services:
-        await grant(operator, host, hosts)
+        await grant(operator, host, hosts, ttl_s=token_ttl_s(deadline, now=time.monotonic()))
     say(f"{len(services)} join tokens granted", True)
     await watch_gates(operator, services, say=say, deadline=deadline, poll_s=poll_s)
 
@@ -90,15 +92,20 @@ async def add(
     """Bring one new host into a running mesh: its entries, one token, its gates."""
     for name, text in config_entries([host], {host.name: files}).items():
         await operator.write_config(text, filename=name)
-    await grant(operator, host, hosts)
+    await grant(operator, host, hosts, ttl_s=token_ttl_s(deadline, now=time.monotonic()))
     await watch_gates(operator, (host,), say=say, deadline=deadline, poll_s=poll_s)
 
 
-async def grant(operator: MeshClient, host: HostSpec, hosts: Hosts) -> None:
+def token_ttl_s(deadline: float, *, now: float) -> float:
+    """Return for how long a token is good: never less than a start may still take. Pure."""
+    return min(MAX_TOKEN_TTL_S, max(TOKEN_TTL_S, deadline - now + TOKEN_SPARE_S))
+
+
+async def grant(operator: MeshClient, host: HostSpec, hosts: Hosts, *, ttl_s: float) -> None:
     """Hand a host the trust bundle and a token; the token's file is the gate its agent waits for."""
     roots = "".join((await operator.ca_roots())["roots"])
     granted = await operator.create_token(
-        host.service, host.name, ttl_s=TOKEN_TTL_S, datacenter=host.datacenter, from_address=host.address
+        host.service, host.name, ttl_s=ttl_s, datacenter=host.datacenter, from_address=host.address
     )
     token = HostFile(granted["token"] + "\n", uid=ports.UID_AGENT, mode=0o600)
     await asyncio.to_thread(hosts.write_files, host.name, {ROOTS: HostFile(roots), TOKEN: token})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def remembered(lab_name: str, folder: Path | None = None) -> str:
     return ""
 
 
+@contextlib.contextmanager
+def noted(lab_name: str, driver: str, folder: Path | None = None) -> Iterator[None]:
+    """Note the driver of a lab while it starts; when that fails, what was noted before holds again."""
+    before = remembered(lab_name, folder)
+    remember(lab_name, driver, folder)
+    try:
+        yield
+    except BaseException:
+        if ((folder or checkout() / ".lab") / lab_name).exists():  # another command is starting it, or something stayed
+            remember(lab_name, before or driver, folder)
+        else:
+            forget(lab_name, folder)
+        raise
+
+
 def remember(lab_name: str, driver: str, folder: Path | None = None) -> None:
     """Note the driver of a lab that is about to start, so that later commands need no LAB=."""
     note = _note(lab_name, folder)
@@ -79,15 +95,29 @@ def chosen(lab_name: str, said: str) -> Choice:
 
 
 def require_free(lab_name: str, choice: Choice) -> None:
-    """Refuse to start a lab whose name a lab of another driver has.
+    """Refuse to start a lab whose name a lab of another driver has; what is left of a dead one goes.
 
     Raises:
-        LabError: it is up already, made by another driver.
+        LabError: it is up already, made by another driver, or what is left of it does not go.
     """
     other = remembered(lab_name)
-    if other and other != choice.name and driver(other, lab_name).is_up():
-        end = f"make down LAB={other}" if lab_name == "default" else f"lab --lab {lab_name} --driver {other} down"
-        raise LabError(f"the lab {lab_name!r} is up on {DRIVERS[other]}; end it first: {end}", exit_code=2)
+    if other and other != choice.name:
+        theirs = driver(other, lab_name)
+        if theirs.is_up():
+            end = f"make down LAB={other}" if lab_name == "default" else f"lab --lab {lab_name} --driver {other} down"
+            raise LabError(f"the lab {lab_name!r} is up on {DRIVERS[other]}; end it first: {end}", exit_code=2)
+        theirs.down()
+
+
+def require_same(said: str, remembered: str) -> None:
+    """Refuse to do something to a lab by another driver than its own. Pure.
+
+    Raises:
+        LabError: it was started with another one; what this one would find and remove is not the lab.
+    """
+    if said and remembered and said != remembered:
+        mend = f"leave LAB={said} out, or say LAB={remembered}"
+        raise LabError(f"this lab was started on {DRIVERS[remembered]}; {mend}", exit_code=2)
 
 
 def driver(name: str, lab_name: str) -> Driver:

@@ -66,13 +66,14 @@ def heal(driver: Driver) -> list[str]:
     found = kept(driver)
     for record in found:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(record.pid, signal.SIGTERM)
+            if record.pid:
+                os.kill(record.pid, signal.SIGTERM)
     deadline = time.monotonic() + END_TIMEOUT_S
     for record in found:
         while record.path.exists():
             if time.monotonic() > deadline:
                 log = record.path.parent / "keeper.log"
-                raise LabError(f"healing {record.order.name}: process {record.pid} does not end; see {log}")
+                raise LabError(f"healing {record.order.name}: it does not end; see {log}")
             time.sleep(records.POLL_S)
             kept(driver)
     return [record.order.name for record in found]
@@ -93,9 +94,10 @@ def kept(driver: Driver) -> list[Record]:
             if is_kept and record:
                 found.append(record)
             elif not is_kept and not records.is_gone(handle):
-                if record:
-                    _undo(driver, record.order)
-                path.unlink(missing_ok=True)
+                if record is None or _undo(driver, record.order):
+                    path.unlink(missing_ok=True)
+                else:
+                    found.append(dataclasses.replace(record, pid=0))  # who kept it is dead, and the number another's
     return found
 
 
@@ -120,9 +122,21 @@ def line_of(stream: IO[bytes], timeout_s: float) -> str:
     return received.partition(b"\n")[0].decode(errors="replace").strip()
 
 
-def _undo(driver: Driver, done: Order) -> None:
-    """Undo what was done to a unit; a host that is gone needs nothing. Faults of packets end with their program."""
+def _undo(driver: Driver, done: Order) -> bool:
+    """Undo what was done to a unit; say whether that is over. Faults of packets end with their program."""
     orders = FAULTS[done.fault].orders
-    if orders:
-        with contextlib.suppress(LabError):
+    try:
+        if orders:
             driver.unit(done.host, done.unit, orders[1])
+    except LabError:
+        return _is_gone(driver, done.host)
+    return True
+
+
+def _is_gone(driver: Driver, host: str) -> bool:
+    """Say whether a lab answers and its host does not: then there is nothing to mend."""
+    try:
+        found = {one["name"]: one["pid"] for one in driver.status()["hosts"]}
+    except LabError:
+        return False
+    return not found.get(host)

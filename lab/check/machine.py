@@ -11,7 +11,20 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """What was found of Docker. `reason` is what `docker` said when no engine answered, empty when one did."""
+    """What was found of Docker.
+
+    Args:
+        address: where the engine is, as DOCKER_HOST would say it.
+        is_installed: whether there is a docker command.
+        reason: what `docker` said when no engine answered, empty when one did.
+        version, api: the engine's own.
+        compose: the plugin's version.
+        memory_mb: what the engine has.
+        system: what the engine runs on, in its own words.
+        security: what it confines containers with, `name=rootless` among others.
+        root: where it keeps images, on its own machine.
+        has_images: whether the images of this checkout are all there, so that none is built.
+    """
 
     address: str = "unix:///var/run/docker.sock"
     is_installed: bool = True
@@ -20,6 +33,15 @@ class Docker:
     api: Version = (1, 41)
     compose: Version = (2, 26, 1)
     memory_mb: int = 0
+    system: str = "Debian GNU/Linux 12 (bookworm)"
+    security: tuple[str, ...] = ("name=seccomp,profile=default",)
+    root: str = "/var/lib/docker"
+    has_images: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Say whether its socket is a file of this machine."""
+        return self.address.startswith("unix://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +69,13 @@ class Machine:
         checkout: the folder of the project; `is_readable` says whether others may read it.
         programs: name -> path, empty when it is not there.
         memory_mb, disk_mb: what is free; None when nobody can say.
+        disk_folder: where `disk_mb` is free; empty for the checkout.
         hosts: how many hosts the lab would have.
         subids: the files of subordinate ids that have no range for this user.
         namespaces_reason: why a user namespace was refused; empty when it was not, or when none is needed.
         kernel_reason: what of the lab's needs the kernel refused; empty when nothing.
         queue_reason: why packets cannot be caught for faults; empty when they can.
+        has_ipv6: whether the kernel has IPv6; True where it is not asked.
         ports: what is published -> who has it already, empty when it is free.
         routes: the networks that have a route, with their interface.
         network: what the lab's hosts are in.
@@ -67,11 +91,13 @@ class Machine:
     programs: Mapping[str, str] = field(default_factory=dict)
     memory_mb: int | None = 8192
     disk_mb: int | None = 20480
+    disk_folder: str = ""
     hosts: int = 9
     subids: tuple[str, ...] = ()
     namespaces_reason: str = ""
     kernel_reason: str = ""
     queue_reason: str = ""
+    has_ipv6: bool = True
     ports: Mapping[int, str] = field(default_factory=lambda: {18080: "", 18500: ""})
     routes: tuple[tuple[str, str], ...] = (("192.0.2.0/24", "eth0"),)
     network: str = "10.77.0.0/16"

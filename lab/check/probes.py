@@ -15,7 +15,7 @@ from typing import Any
 
 from lab.check.machine import Docker, Machine, Vm
 from lab.compose.engine import version_in
-from lab.driver import checkout
+from lab.driver import LabError, checkout
 from lab.netns.launch import NAMESPACE_FLAGS, USER_FLAGS
 from lab.topology import Topology
 
@@ -65,9 +65,12 @@ def look(driver: str, topology: Topology, *, has_fixed_ports: bool = True) -> Ma
         case "netns":
             facts |= namespaces()
         case "compose":
-            facts |= {"docker": docker(), "routes": routes()}
-            if sys.platform != "linux":
-                facts["memory_mb"] = facts["docker"].memory_mb or None
+            engine = docker()
+            facts |= {"docker": engine, "routes": routes(), **room_for_images(engine)}
+            if sys.platform == "linux":
+                facts["has_ipv6"] = has_ipv6()
+            else:
+                facts["memory_mb"] = engine.memory_mb or None
         case "vagrant":
             facts["vm"] = vm()
     return Machine(**facts)
@@ -94,6 +97,19 @@ def memory_mb(path: Path = Path("/proc/meminfo")) -> int | None:
             if line.startswith("MemAvailable"):
                 return int(line.split()[1]) // 1024
     return None
+
+
+def has_ipv6(path: Path = Path("/proc/net/if_inet6")) -> bool:
+    """Say whether the kernel has IPv6: without it (ipv6.disable=1) there is no such file."""
+    return path.exists()
+
+
+def room_for_images(engine: Docker) -> Mapping[str, Any]:
+    """Return how much is free where an engine keeps its images; nothing where that cannot be seen from here."""
+    if engine.is_local and engine.root:
+        with contextlib.suppress(OSError):  # a folder of a virtual machine, or one that this user may not see
+            return {"disk_mb": shutil.disk_usage(engine.root).free // 2**20, "disk_folder": engine.root}
+    return {}
 
 
 # --------------------------------------------------------------------------------------------------- ports, routes
@@ -186,14 +202,34 @@ def docker() -> Docker:
     reason, said = refusal(argv)
     info = _json(said)
     reasons = info.get("ServerErrors") or ([reason] if reason else [])
+    asked = ["docker", "version", "--format", "{{.Server.APIVersion}} {{.Server.Arch}}"]
+    api, _, architecture = ("" if reasons else _ask(asked)).partition(" ")
     return Docker(
         address=address(os.environ),
         reason=" ".join(str(reasons[0]).split())[:200] if reasons else "",
         version=str(info.get("ServerVersion", "")),
-        api=version_in(_ask(["docker", "version", "--format", "{{.Server.APIVersion}}"])) if not reasons else (),
+        api=version_in(api),
         compose=version_in(_ask(["docker", "compose", "version", "--short"])),
         memory_mb=int(info.get("MemTotal", 0)) // 2**20,
+        system=str(info.get("OperatingSystem", "")),
+        security=tuple(str(option) for option in info.get("SecurityOptions") or ()),
+        root=str(info.get("DockerRootDir", "")),
+        has_images=has_images(architecture.strip()),
     )
+
+
+def has_images(architecture: str) -> bool:
+    """Say whether the engine has every image that `lab up` would take; False when that cannot be said."""
+    from lab.compose.images import wanted
+    from lab.compose.options import Options
+    from lab.compose.recipes import REPOSITORY, missing
+
+    listed = ["docker", "images", "--filter", f"reference={REPOSITORY}/*", "--format", "{{.Repository}}:{{.Tag}}"]
+    have = _ask(listed).split() if architecture else []
+    try:
+        return bool(have) and not missing(wanted(Options.from_environment(os.environ), architecture), have)
+    except LabError:
+        return False  # the options contradict each other: whoever builds says so
 
 
 def vm() -> Vm:

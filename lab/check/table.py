@@ -17,6 +17,15 @@ MIN_VAGRANT = (2, 3)  # Debian 12's, the oldest that was tried
 MEMORY_MB = {"netns": 1024, "compose": 1536}
 VM_MEMORY_MB, VM_BASE_MB = 640, 512
 DISK_MB = {"netns": 256, "compose": 4096, "vagrant": 8192}
+DISK_WITH_IMAGES_MB = 256  # what is left to write are logs: volumes are folders in memory
+# `docker info` names them as security options; both map a container's users and groups to others of this machine.
+OTHER_USERS = {"rootless": "is rootless", "userns": "maps users (userns-remap)"}
+TAKE_LOCAL = "unset DOCKER_HOST; docker context use default"
+ELSEWHERE = "make up LAB=netns"
+OTHER_USERS_FIX = {
+    "rootless": f"{TAKE_LOCAL}, with an engine that root runs",
+    "userns": 'take "userns-remap" out of /etc/docker/daemon.json, then: sudo systemctl restart docker',
+}
 NETNS, COMPOSE, VAGRANT = "netns", "compose", "vagrant"
 EVERYWHERE = (NETNS, COMPOSE, VAGRANT)
 
@@ -126,12 +135,14 @@ def _memory(machine: Machine, driver: str) -> Said:
 
 
 def _disk(machine: Machine, driver: str) -> Said:
-    needed = DISK_MB[driver]
+    needed = DISK_WITH_IMAGES_MB if machine.docker and machine.docker.has_images else DISK_MB[driver]
+    where = f" in {machine.disk_folder}" if machine.disk_folder else ""
     if machine.disk_mb is None or machine.disk_mb >= needed:
-        return Said(f"{'enough' if machine.disk_mb is None else machine.disk_mb} MB of disk free ({needed} are needed)")
+        free = "enough" if machine.disk_mb is None else machine.disk_mb
+        return Said(f"{free} MB of disk free{where} ({needed} are needed)")
     tidy = "docker system prune, or " if driver == COMPOSE else ""
     return Said(
-        f"{machine.disk_mb} MB of disk free, {needed} MB are needed", f"{tidy}remove what is not needed any more"
+        f"{machine.disk_mb} MB of disk free{where}, {needed} MB are needed", f"{tidy}remove what is not needed any more"
     )
 
 
@@ -180,12 +191,39 @@ def _docker_engine(machine: Machine, driver: str) -> Said | None:
     if docker.reason:
         start = "open Docker Desktop" if machine.platform != "linux" else "sudo systemctl start docker"
         more = "" if "cannot connect" in reason else f": {docker.reason}"
-        here = start if docker.address == Docker().address else f"unset DOCKER_HOST, or on its machine: {start}"
+        here = start if docker.address == Docker().address else f"{TAKE_LOCAL}, or: {start}"
         return Said(f"no Docker Engine answers at {docker.address}{more}", here)
     if docker.api < MIN_API:
         text = f"the Docker Engine at {docker.address} is {docker.version} (API {dotted(docker.api)})"
         return Said(f"{text}, API {dotted(MIN_API)} is needed (Docker 20.10)", f"sudo {INSTALL}")
     return Said(f"the Docker Engine at {docker.address} is {docker.version}")
+
+
+def _engine_kind(machine: Machine, driver: str) -> Said | None:
+    """The lab's folder, the operator's socket in it and the group that may open it are this machine's own."""
+    docker = machine.docker or Docker()
+    if not docker.is_installed or docker.reason:
+        return None
+    if not docker.is_local:
+        text = f"the Docker Engine at {docker.address} is reached over a network, beyond which the lab's folder is not"
+        return Said(text, f"{TAKE_LOCAL}, with an engine here: {INSTALL}")
+    if docker.system == "Docker Desktop":
+        text = "Docker Desktop runs containers in a machine of its own, whose sockets cannot be dialled from here"
+        if machine.platform != "linux":
+            return Said(text, "make up LAB=vagrant, or run the lab on a Linux machine")
+        return Said(text, f"{TAKE_LOCAL}, with an engine of this machine: {INSTALL}; or: {ELSEWHERE}")
+    for name, text in OTHER_USERS.items():
+        if any(option.split(",")[0] == f"name={name}" for option in docker.security):
+            said = f"the Docker Engine {text}: a group in a container is another one here, and the operator's is lost"
+            return Said(said, f"{OTHER_USERS_FIX[name]}; or: {ELSEWHERE}")
+    return Said("the Docker Engine is on this machine, and has its users and groups")
+
+
+def _ipv6(machine: Machine, driver: str) -> Said:
+    if machine.has_ipv6:
+        return Said("the kernel has IPv6")
+    fix = "sudo modprobe ipv6, or take ipv6.disable=1 out of /etc/default/grub, then: sudo update-grub; sudo reboot"
+    return Said("the kernel has no IPv6 (no /proc/net/if_inet6), and the lab's network has both families", fix)
 
 
 def _compose_plugin(machine: Machine, driver: str) -> Said | None:
@@ -263,6 +301,8 @@ CHECKS = (
     Check("faults", (NETNS,), "can packets be caught for faults? (tried there, too)", _faults, is_needed=False),
     Check("docker", (COMPOSE,), "is there a docker command?", _docker_installed),
     Check("engine", (COMPOSE,), "does a Docker Engine answer this user, and is it new enough?", _docker_engine),
+    Check("engine-kind", (COMPOSE,), "is it an engine of this machine, with its users and groups?", _engine_kind),
+    Check("ipv6", (COMPOSE,), "has the kernel IPv6?", _ipv6),
     Check("compose-plugin", (COMPOSE,), "is there a Compose plugin, new enough?", _compose_plugin),
     Check("vagrant", (VAGRANT,), "is Vagrant there, and new enough?", _vagrant),
     Check("emulator", (VAGRANT,), "is there a program that runs virtual machines?", _emulator),

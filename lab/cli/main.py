@@ -35,7 +35,12 @@ class Context:
 
     @property
     def driver(self) -> Driver:
-        """Return the driver of this lab."""
+        """Return the driver of this lab.
+
+        Raises:
+            LabError: LAB= names another one than the lab was started with.
+        """
+        choice.require_same(self.choice.name if self.said else "", choice.remembered(self.lab))
         return choice.driver(self.choice.name, self.lab)
 
 
@@ -96,8 +101,8 @@ def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], 
         return _announce(context, driver.status(), None)
     checking.require_machine(taken.name, topology, has_fixed_ports=context.lab == "default")
     output.say(f"starting {len(topology.hosts)} hosts on {choice.DRIVERS[taken.name]}: {taken.why}")
-    choice.remember(context.lab, taken.name)
-    took = output.follow(driver.up(topology, timeout_s=parse_duration(timeout) if timeout else driver.patience_s))
+    with choice.noted(context.lab, taken.name):
+        took = output.follow(driver.up(topology, timeout_s=parse_duration(timeout) if timeout else driver.patience_s))
     return _announce(context, driver.status(), took)
 
 

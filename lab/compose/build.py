@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import IO
 
 from lab import wheels
-from lab.compose.engine import Engine
+from lab.compose.engine import Engine, version_in
 from lab.compose.recipes import SUITE
 from lab.driver import LabError
 from lab.telling import telling_line
 
 BUILD_TIMEOUT_S = 1200.0
+BUILDKIT_FROM = (23,)  # the first `docker` that builds with it unasked
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 # What an image of packages leaves out; the other way deletes the same.
@@ -182,6 +184,18 @@ def debootstrap(
         engine.docker(
             "import", "--change", f"ENV {OS_PATH}", "--change", "ENV LANG=C.UTF-8", str(packed), tag, timeout_s=300
         )
+
+
+def is_buildkit(engine: Engine) -> bool:
+    """Say whether `docker build` is done by BuildKit here, which keeps steps where no label finds them."""
+    said = engine.environment.get("DOCKER_BUILDKIT", "")
+    if said:
+        return said not in ("0", "false")
+    with contextlib.suppress(LabError):
+        if version_in(engine.docker("version", "--format", "{{.Client.Version}}")) >= BUILDKIT_FROM:
+            engine.docker("buildx", "version")  # without this plugin it is the classic builder again
+            return True
+    return False
 
 
 def python_of(engine: Engine, tag: str) -> wheels.Target:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from lab import wheels
 from lab.compose import archive
-from lab.compose.cache import cache, note_base, wheels_for
+from lab.compose.cache import cache, note_base, noted_base, wheels_for
 from lab.compose.engine import Engine, Say
-from lab.compose.options import Options
+from lab.compose.options import FROM_BUNDLE, Options
 from lab.driver import LabError, checkout
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def load(engine: Engine, say: Say, file: Path) -> None:
             raise LabError(f"{file} was made for {made}, the Docker Engine runs {runs}; make one on such a machine")
         engine.docker("load", "--quiet", "--input", str(Path(work) / archive.IMAGES), timeout_s=SAVE_TIMEOUT_S)
         shutil.copytree(Path(work) / "wheels", cache() / "wheels", dirs_exist_ok=True)
-    note_base(manifest["base"])
+    if noted_base().base != manifest["base"]:  # else who wanted it before wants it still
+        note_base(manifest["base"], FROM_BUNDLE)
     say(f"  {len(manifest['images'])} images and the Python packages are here ({time.monotonic() - began:.1f} s)")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
+from lab.compose.options import Noted
 from lab.driver import checkout
 
 CACHE = ".lab/cache"
@@ -26,17 +27,23 @@ def log_of(role: str) -> Path:
     return cache() / "log" / f"{role}.log"
 
 
-def note_base(base: str) -> None:
-    """Note what the operating system is made from, so that later commands need not say it again."""
+def note_base(base: str, why: str) -> None:
+    """Note what the operating system was made from, and why, so that later commands find the same images."""
     cache().mkdir(parents=True, exist_ok=True)
-    (cache() / "base").write_text(base + "\n")
+    (cache() / "base").write_text(f"{base}\n{why}\n")
 
 
-def noted_base() -> str:
-    """Return what was noted, or an empty string."""
+def noted_base() -> Noted:
+    """Return what was noted; empty when nothing was."""
     with contextlib.suppress(OSError):
-        return (cache() / "base").read_text().strip()
-    return ""
+        base, _, why = (cache() / "base").read_text().partition("\n")
+        return Noted(base.strip(), why.strip())
+    return Noted()
+
+
+def forget_base() -> None:
+    """Go back to the default."""
+    (cache() / "base").unlink(missing_ok=True)
 
 
 def empty() -> None:

@@ -87,7 +87,7 @@ class ComposeDriver:
 
     def _end(self) -> None:
         sweep(self.engine, self.place)
-        shutil.rmtree(self.place.path, ignore_errors=True)
+        self.place.remove()
 
     def _up(self, topology: Topology, timeout_s: float) -> Iterator[Progress]:
         connect(needs_compose=True)
@@ -105,8 +105,10 @@ class ComposeDriver:
                 {"topology": to_json(topology), "urls": self._find_urls(topology), "images": images, "ports": published}
             )
         except MeshError as error:
-            kept, ailing = self.hosts.keep_logs(topology)
-            self._end()
+            try:
+                kept, ailing = self.hosts.keep_logs(topology)
+            finally:
+                self._end()
             more = f"\n{ailing}" if ailing else ""
             said = as_lab_error(error)
             raise LabError(f"{said}{more}\nlogs kept in {kept}", exit_code=said.exit_code) from None
@@ -180,7 +182,7 @@ class ComposeDriver:
         with self.place.locked():
             state = self.place.saved()
             if not state:
-                raise LabError(self.place.not_up(self.name))
+                raise LabError(self.place.not_up())
             # Its folder is brought along, wherever it is: the image may be older than it.
             brought = dataclasses.replace(host, service_dir=str((checkout() / host.service_dir).resolve()))
             topology = from_json(state["topology"]).with_host(brought)
@@ -191,8 +193,8 @@ class ComposeDriver:
                     )
                 )
             except BaseException as error:
-                sweep(self.engine, self.place, host=host.name)
                 self.place.compose_file.write_text(compose_text(from_json(state["topology"])))
+                sweep(self.engine, self.place, host=brought)
                 if isinstance(error, MeshError):
                     raise as_lab_error(error) from None
                 raise

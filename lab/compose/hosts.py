@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from lab.compose import enter, furnish, report, signals, start
 from lab.compose.engine import Engine, refused
 from lab.compose.place import LAB_LABEL, Place
 from lab.driver import Completed, LabError, checkout, dead
+from lab.place import replace
 from lab.provision import HostFile
 from lab.topology import HostSpec, Role, Topology, from_json
 from mesh.base import ports
@@ -53,7 +55,7 @@ class Hosts:
         """
         state = self.place.saved()
         if not state:
-            raise LabError(self.place.not_up("compose"))
+            raise LabError(self.place.not_up())
         return from_json(state["topology"])
 
     def require(self, name: str) -> HostSpec:
@@ -113,7 +115,7 @@ class Hosts:
 
         with ThreadPoolExecutor(8) as pool:
             inspected = [one for one in pool.map(inspect, self.listed()) if one is not None]
-        earlier = self.place.saved().get("starts", {})
+        earlier = self._earlier_starts()
         return report.hosts_report(topology.hosts.values(), inspected, earlier, signals.pid_on_host)
 
     def logs(self, host: str, unit: str, *, lines: int) -> str:
@@ -142,16 +144,18 @@ class Hosts:
 
     def keep_logs(self, topology: Topology) -> tuple[Path, str]:
         """Copy what the units said out of the dying lab; return where to, and what ailing units said last."""
+        from docker.errors import DockerException
+
         kept = self.place.failed
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
         ailing: list[str] = []
         for host in self.look(topology):
-            (kept / f"{host['name']}.units.json").write_text(json.dumps(host, indent=1))
+            (kept / f"{host['name']}.units.json").write_text(json.dumps(host, indent=1), encoding="utf-8")
             for unit in host["units"]:
-                with contextlib.suppress(LabError):
+                with contextlib.suppress(LabError, DockerException, OSError):
                     said = self._docker_logs(host["name"], unit["name"], 500)
-                    (kept / f"{host['name']}.{unit['name']}.log").write_text(said)
+                    (kept / f"{host['name']}.{unit['name']}.log").write_text(said, encoding="utf-8")
                     if unit["state"] in ("backing-off", "failed"):
                         last = (said.strip().splitlines() or ["nothing"])[-1]
                         ailing.append(
@@ -267,11 +271,19 @@ class Hosts:
             raise LabError(f"no action {action!r}", exit_code=2)
 
     def _count_starts(self, unit: str, container: Mapping[str, Any]) -> None:
-        """Keep the number of starts that the engine is about to forget."""
-        state = self.place.saved()
-        counted = state.setdefault("starts", {})
-        counted[unit] = counted.get(unit, 0) + report.starts(container)
-        self.place.save(state)
+        """Keep the number of starts that the engine is about to forget; whoever undoes a fault may do so, too."""
+        with self.place.starts.with_suffix(".lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            counted = self._earlier_starts()
+            counted[unit] = counted.get(unit, 0) + report.starts(container)
+            replace(self.place.starts, json.dumps(counted, indent=1))
+
+    def _earlier_starts(self) -> dict[str, int]:
+        try:
+            counted: dict[str, int] = json.loads(self.place.starts.read_text())
+        except (OSError, ValueError):
+            return {}
+        return counted
 
 
 def _said(done: Completed) -> str:

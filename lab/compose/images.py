@@ -12,9 +12,9 @@ from pathlib import Path
 
 from lab import wheels
 from lab.compose import build, bundle, recipes
-from lab.compose.cache import cache, log_of, note_base, noted_base, wheels_for
+from lab.compose.cache import cache, forget_base, log_of, note_base, noted_base, wheels_for
 from lab.compose.engine import Engine, Say
-from lab.compose.options import DEBOOTSTRAP, choose_base
+from lab.compose.options import DEBOOTSTRAP, DEFAULT, NO_REGISTRY, SAID, choose_base, origin
 from lab.compose.options import Options as Options  # callers need no second import
 from lab.compose.recipes import REPOSITORY, Base, Recipe
 from lab.driver import LabError, checkout
@@ -22,6 +22,11 @@ from lab.driver import LabError, checkout
 LOCK_TIMEOUT_S = 1800.0
 LOCK_POLL_S = 0.2
 STAGE_LABEL = "dev.meshyard.stage"  # what a build leaves behind beside its image; no image has it
+# Its cache has no labels, and no filter tells our steps from those of others: that is not ours to empty.
+BUILDKIT_KEEPS = (
+    "BuildKit keeps the steps of builds, with the file of a CA_BUNDLE= if there was one; "
+    "remove that, and what it keeps of all other builds: docker builder prune --all"
+)
 
 
 def ensure(engine: Engine, say: Say, options: Options) -> dict[str, str]:
@@ -35,15 +40,21 @@ def ensure(engine: Engine, say: Say, options: Options) -> dict[str, str]:
 
 def finished(engine: Engine, say: Say, options: Options) -> Workshop:
     """Build the images that are missing; return the workshop, which knows one state of the checkout for good."""
-    if options.base:
-        note_base(options.base)
     workshop = Workshop(engine, say, options)
     if workshop.missing():
         with _alone(say):
             if options.is_offline and (checkout() / options.bundle).is_file():
                 bundle.load(engine, say, checkout() / options.bundle)
             workshop.build()
+    workshop.note()
     return workshop
+
+
+def wanted(options: Options, architecture: str) -> dict[str, Recipe]:
+    """Return the recipes of this checkout as it would be built now; asks no engine."""
+    inputs = recipes.inputs_of(checkout())
+    base = choose_base(options.base, noted_base(), recipes.default_base(inputs))
+    return recipes.recipes(inputs, base, architecture)
 
 
 class Workshop:
@@ -54,7 +65,12 @@ class Workshop:
         self.say = say
         self.options = options
         self.inputs = recipes.inputs_of(checkout())
-        self.take(choose_base(options.base, noted_base(), recipes.default_base(self.inputs)))
+        self.default = recipes.default_base(self.inputs)
+        self.choose()
+
+    def choose(self) -> None:
+        """Take the base that is said, else the noted one, else the default."""
+        self.take(choose_base(self.options.base, noted_base(), self.default))
 
     def take(self, base: Base) -> None:
         """Make the operating system from this base from now on."""
@@ -71,8 +87,13 @@ class Workshop:
 
     def build(self) -> None:
         """Build what is missing; whoever waited for another command finds it built."""
-        self.take(choose_base(self.options.base, noted_base(), recipes.default_base(self.inputs)))
-        if "os" in [recipe.role for recipe in self.missing()]:
+        self.choose()
+        if self._is_os_missing() and not self.base.is_own_wish and not self.options.is_offline:
+            # What was noted for want of a registry, or came with a bundle, holds as long as its ground is there.
+            self.take(self.default)
+        if from_where := origin(self.options.base, noted_base(), self.base):
+            self.say(from_where)
+        if self._is_os_missing():
             self._build_os()
         todo = self.missing()
         kept = self.wheels([recipe for recipe in todo if recipe.requirements])
@@ -85,6 +106,14 @@ class Workshop:
             arguments = {"PARENT": recipe.parent}
             build.docker_build(self.engine, recipe.tag, context, log_of(recipe.role), arguments=arguments)
             self._built(recipe.tag, began)
+
+    def note(self) -> None:
+        """Note the base of images that are all there: a name that cannot be built is said once, and forgotten."""
+        said, noted = self.options.base, noted_base()
+        if said == DEFAULT or (not said and noted.base and noted.base != str(self.base)):
+            forget_base()
+        elif said:
+            note_base(said, SAID)
 
     def wheels(self, todo: list[Recipe]) -> dict[str, list[Path]]:
         """Return the wheels of each recipe by role; fetch those that are not kept yet."""
@@ -123,11 +152,15 @@ class Workshop:
                     hint = f"; but: {trouble}" if trouble else ""
                     raise LabError(f"{error}\n  without a registry: make images BASE={DEBOOTSTRAP}{hint}") from error
                 self.say(f"no registry is reachable from here; making the images as BASE={DEBOOTSTRAP} does")
-                note_base(DEBOOTSTRAP)
                 self.take(Base())
-        if "os" in [recipe.role for recipe in self.missing()]:
-            self._build_os_from_packages()
-        return None
+                if self._is_os_missing():
+                    self._build_os_from_packages()
+                # At once: whatever else fails, the next command finds this without asking the registry again.
+                return note_base(DEBOOTSTRAP, NO_REGISTRY)
+        return self._build_os_from_packages()
+
+    def _is_os_missing(self) -> bool:
+        return "os" in [recipe.role for recipe in self.missing()]
 
     def _build_os_from_image(self) -> None:
         began = time.monotonic()
@@ -171,6 +204,8 @@ def purge(engine: Engine, say: Say) -> int:
             raise LabError(f"{error}; a lab that runs keeps its images, end it first: make down LAB=compose") from error
     engine.docker("image", "prune", "--force", "--filter", f"label={STAGE_LABEL}", timeout_s=300)
     say(f"{len(found)} images removed")
+    if build.is_buildkit(engine):
+        say(BUILDKIT_KEEPS)
     return len(found)
 
 

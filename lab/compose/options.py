@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.compose.recipes import Base
 from lab.driver import LabError
 
 DEBOOTSTRAP = "debootstrap"
+DEFAULT = "default"  # BASE_IMAGE=default: the one that images/os/Dockerfile names, whatever was noted
+# Why a base was noted.
+SAID = "said"
+NO_REGISTRY = "no registry"
+FROM_BUNDLE = "bundle"
 BUNDLE = "meshyard-bundle.tar"
 EXIT_USAGE = 2
 
@@ -19,7 +24,7 @@ class Options:
     """What was said.
 
     Args:
-        base: BASE_IMAGE=, or "debootstrap" for BASE=debootstrap; empty when nothing was said.
+        base: BASE_IMAGE=, or "debootstrap" for BASE=debootstrap, or "default"; empty when nothing was said.
         ca_bundle: CA_BUNDLE=, a file of certificates to trust while fetching; in no image.
         mirror: DEBIAN_MIRROR=, another mirror than Debian's own, for BASE=debootstrap.
         is_offline: OFFLINE=1, nothing may be fetched.
@@ -56,7 +61,38 @@ class Options:
         )
 
 
-def choose_base(said: str, noted: str, default: Base) -> Base:
-    """Choose what the operating system is made from: what is said now, what was said before, the default. Pure."""
-    wish = said or noted
-    return Base("" if wish == DEBOOTSTRAP else wish, is_own_wish=bool(said)) if wish else default
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What images were made from before, and why it was that: a person's wish holds until they say otherwise."""
+
+    base: str = ""
+    why: str = ""
+
+    @property
+    def is_own_wish(self) -> bool:
+        """Say whether a person named it; else it was for want of a registry, or as a bundle had it."""
+        return self.why == SAID
+
+
+_WHY = {
+    SAID: "as you said before; the default: BASE_IMAGE=default",
+    NO_REGISTRY: "as no registry answered when it was built; to ask again: BASE_IMAGE=default",
+    "": "as .lab/cache/base says; the default: BASE_IMAGE=default",
+    FROM_BUNDLE: "as the bundle had it; the default: BASE_IMAGE=default",
+}
+
+
+def choose_base(said: str, noted: Noted, default: Base) -> Base:
+    """Choose what the operating system is made from: what is said now, what was noted before, the default. Pure."""
+    wish, is_own_wish = (said, True) if said else (noted.base, noted.is_own_wish)
+    if wish in ("", DEFAULT):
+        return replace(default, is_own_wish=is_own_wish and bool(wish))
+    return Base("" if wish == DEBOOTSTRAP else wish, is_own_wish=is_own_wish)
+
+
+def origin(said: str, noted: Noted, base: Base) -> str:
+    """Return where a base comes from that nobody named now; empty when somebody did, or it is the default. Pure."""
+    if said or noted.base != str(base):
+        return ""
+    why = _WHY.get(noted.why, _WHY[""])
+    return f"images are made from {base}, {why}"

@@ -14,6 +14,7 @@ class Place(LabFolder):
     """The folder of a lab on containers, the Compose project `meshyard-NAME`."""
 
     __slots__ = ()
+    driver = "compose"
 
     @property
     def project(self) -> str:
@@ -29,6 +30,11 @@ class Place(LabFolder):
     def compose_file(self) -> Path:
         """Return the Compose file of a lab that is not the checkout's own."""
         return self.path / "compose.yaml"
+
+    @property
+    def starts(self) -> Path:
+        """Return the starts of units that the engine forgot: UNIT -> how many."""
+        return self.path / "starts.json"
 
     def container(self, host: str, unit: str = "") -> str:
         """Return the name that Compose gives to a host's container, or to that of one of its units."""

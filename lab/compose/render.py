@@ -21,7 +21,7 @@ DOORS_DIR = "/run/doors"
 LAB_LABEL = 'dev.meshyard.lab: "${MESHYARD_LAB:-default}"'
 LAB_PREFIX_LEN = 16  # of the one network: both datacenters, and room
 IPV6_NETWORK = "fd77::/64"
-PROBE_TIMEOUT = "10m"  # it runs once: how long a start may take, `up` decides
+PROBE_TIMEOUT_S = 600  # where nobody says more; how long a start may take, `up` decides, and says so here
 # What root of a machine would use to look around on it: other users' files and processes, its network.
 ROOT_MAY = (
     *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
@@ -118,7 +118,7 @@ x-sidecar: &sidecar
 x-probe: &probe
   <<: *once
   image: ${{IMAGE_BASE:-meshyard/base}}
-  command: [mesh, probe, --timeout, {PROBE_TIMEOUT}]
+  command: [mesh, probe, --timeout, "${{MESHYARD_PROBE_TIMEOUT:-{PROBE_TIMEOUT_S}s}}"] # never less than `up` waits
   user: "{ports.UID_APP}:{WORKLOAD}" # the call has to take the way of the application's calls
 
 x-app: &app
@@ -348,7 +348,8 @@ def _networks(topology: Topology, *, is_published: bool) -> str:
     outside = f"""\
   outside: # only the door is here
     labels: {{ {LAB_LABEL} }}
-    driver_opts: {{ com.docker.network.bridge.enable_ip_masquerade: "false" }} # and it has no way to anywhere
+    # The door reaches this machine's own addresses; what it sends further leaves under an address that nobody knows.
+    driver_opts: {{ com.docker.network.bridge.enable_ip_masquerade: "false" }}
 """
     return f"""
 networks:
@@ -356,7 +357,8 @@ networks:
     internal: true
     enable_ipv6: true # so that it can be seen that the mesh refuses it
     labels: {{ {LAB_LABEL} }}
-    driver_opts: {{ com.docker.network.bridge.inhibit_ipv4: "true" }} # this machine itself has no address in it
+    # This machine has no IPv4 address in it. An IPv6 one it has, fd77::1: Docker has no setting that keeps it out.
+    driver_opts: {{ com.docker.network.bridge.inhibit_ipv4: "true" }}
     ipam:
       config:
         - subnet: {network_of(topology)}

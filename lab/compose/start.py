@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from lab import bringup
 from lab.compose import furnish
 from lab.compose.engine import Engine
 from lab.compose.place import SOCKET, Place
-from lab.compose.render import compose_text, units_of_host
+from lab.compose.render import PROBE_TIMEOUT_S, compose_text, units_of_host
 from lab.compose.sweep import MARK
 from lab.driver import LabError, checkout
 from lab.follow import Say
@@ -34,6 +35,7 @@ from mesh.base import ports
 
 TIMED_OUT = 124
 POLL_S = 0.2  # asking costs the control plane time that it needs for its hosts
+PROBE_SPARE_S = 60.0
 GRACE_S = 5.0  # the watch over the gates gives up first, and names the one that is shut
 _ENDED = re.compile(r'service "(?P<name>[a-z0-9-]+)" didn.t complete successfully: exit (?P<code>\d+)')
 
@@ -55,6 +57,7 @@ class Start:
         self.engine, self.place, self.topology = engine, place, topology
         self.hosts, self.say, self.deadline = hosts, say, deadline
         self.environment = environment_of(engine, place, images)
+        self.environment["MESHYARD_PROBE_TIMEOUT"] = probe_timeout(deadline, now=time.monotonic())
 
     async def lab(self) -> None:
         """Start everything.
@@ -184,6 +187,12 @@ def environment_of(engine: Engine, place: Place, images: Mapping[str, str]) -> d
         "MESHYARD_GID": str(ports.UID_CONTROL_PLANE if gid is None else gid),
         MARK: str(place.path),
     }
+
+
+def probe_timeout(deadline: float, *, now: float) -> str:
+    """Return how long the probe of a host tries: longer than the start that waits for it, which can say why. Pure."""
+    left_s = deadline - now + GRACE_S + PROBE_SPARE_S
+    return f"{max(PROBE_TIMEOUT_S, math.ceil(left_s))}s"
 
 
 def free_ports(topology: Topology, *, are_fixed: bool) -> dict[str, str]:

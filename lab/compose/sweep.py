@@ -22,8 +22,10 @@ from typing import Any
 
 from lab.compose.engine import Engine
 from lab.compose.place import HOST_LABEL, LAB_LABEL, UNIT_LABEL, Place
+from lab.compose.render import volumes_of
 from lab.compose.report import HOST_UNIT
 from lab.driver import LabError
+from lab.topology import HostSpec
 
 AT_ONCE = 8
 SWEEP_TIMEOUT_S = 60.0
@@ -33,7 +35,7 @@ QUIET_S = 1.0  # at least; on a slow engine as long as its slowest answer took
 MARK = "MESHYARD_STARTS"
 
 
-def sweep(engine: Engine, place: Place, *, host: str = "") -> None:
+def sweep(engine: Engine, place: Place, *, host: HostSpec | None = None) -> None:
     """Remove the containers, networks and volumes of a lab, or those of one host of it. Safe to call twice.
 
     Raises:
@@ -41,7 +43,7 @@ def sweep(engine: Engine, place: Place, *, host: str = "") -> None:
     """
     end_strays(place)
     # A folder and no note of a lab that was green: a start that was ended. So is one of a single host.
-    was_under_way = bool(host) or (place.path.exists() and not place.saved())
+    was_under_way = host is not None or (place.path.exists() and not place.saved())
     began = last = time.monotonic()
     slowest_s = 0.0
     while True:
@@ -86,11 +88,12 @@ class Look:
     slowest_s: float
 
 
-def _once(engine: Engine, place: Place, host: str) -> Look:
+def _once(engine: Engine, place: Place, host: HostSpec | None) -> Look:
     """Remove what is there now."""
     api = engine.client.api
     label = f"{LAB_LABEL}={place.name}"
-    containers = api.containers(all=True, filters={"label": [label, *([f"{HOST_LABEL}={host}"] if host else [])]})
+    labels = [label, f"{HOST_LABEL}={host.name}"] if host else [label]
+    containers = api.containers(all=True, filters={"label": labels})
     hosts = [one["Id"] for one in containers if one["Labels"].get(UNIT_LABEL) == HOST_UNIT]
     units = [one["Id"] for one in containers if one["Id"] not in hosts]
     force = functools.partial(api.remove_container, force=True, v=True)
@@ -99,12 +102,19 @@ def _once(engine: Engine, place: Place, host: str) -> Look:
     if not host:
         answers += _all_gone(api.remove_network, [one["Id"] for one in api.networks(filters={"label": label})])
     # By name: a container that was made while its volume was removed has the engine make one without a label.
-    prefix = f"{place.project}_{host}-" if host else f"{place.project}_"
-    volumes = (api.volumes() or {}).get("Volumes") or []
-    names = [one["Name"] for one in volumes if one["Name"].startswith(prefix)]
+    names = [one["Name"] for one in (api.volumes() or {}).get("Volumes") or []]
+    names = [name for name in names if is_volume_of(name, place, host)]
     answers += _all_gone(functools.partial(api.remove_volume, force=True), names)
     refused = tuple(reason for reason, _ in answers if reason)
     return Look(len(answers), refused, max((took_s for _, took_s in answers), default=0.0))
+
+
+def is_volume_of(name: str, place: Place, host: HostSpec | None) -> bool:
+    """Say whether a volume is the lab's, or one host's of it. Pure. No name of a lab or host has an underscore."""
+    project, _, own = name.partition("_")
+    if host is None:
+        return project == place.project
+    return project == place.project and own in {f"{host.name}-{short}" for short, _ in volumes_of(host).values()}
 
 
 def _all_gone(remove: Callable[[str], Any], names: Sequence[str]) -> list[tuple[str, float]]:

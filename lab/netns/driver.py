@@ -195,7 +195,7 @@ class NetnsDriver:
 
     def publish_urls(self) -> Mapping[str, str]:
         """Return name -> URL on 127.0.0.1."""
-        urls = launch.saved_state(self.folder).get("urls", {})
+        urls = self.folder.saved().get("urls", {})
         return {str(name): str(url) for name, url in urls.items()} if isinstance(urls, dict) else {}
 
     def operator_address(self) -> str:

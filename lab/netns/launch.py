@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +32,7 @@ class Folder(LabFolder):
     """The folder of a lab on namespaces."""
 
     __slots__ = ()
+    driver = "netns"
 
     @property
     def control(self) -> Path:
@@ -94,7 +92,7 @@ def start(folder: Folder, topology: Topology, checkout: Path, *, fixed_ports: bo
     for descriptor in inherited:
         os.close(descriptor)
     state = {"pid": process.pid, "start_time": _start_time(process.pid), "urls": urls}
-    folder.state.write_text(json.dumps(state))
+    folder.save(state)
     return Started(lifeline_write)
 
 
@@ -142,18 +140,9 @@ def _start_time(pid: int) -> str:
         return ""
 
 
-def saved_state(folder: Folder) -> Mapping[str, object]:
-    """Return what `start` noted, or an empty mapping."""
-    try:
-        state: Mapping[str, object] = json.loads(folder.state.read_text())
-    except (OSError, ValueError):
-        return {}
-    return state
-
-
 def running_pid(folder: Folder) -> int:
     """Return the id of the lab's outermost process, or 0 when it has ended."""
-    state = saved_state(folder)
+    state = folder.saved()
     pid = int(str(state.get("pid", 0)))
     return pid if pid and _start_time(pid) == state.get("start_time") else 0
 
@@ -177,8 +166,7 @@ def end(folder: Folder) -> None:
             _CHILDREN.pop(pid).wait()
         if init_handle is not None:
             _await_end(init_handle, init, folder)
-    if folder.path.exists():
-        shutil.rmtree(folder.path)
+    folder.remove()
 
 
 def _await_end(handle: int, pid: int, folder: Folder) -> None:

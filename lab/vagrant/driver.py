@@ -146,7 +146,7 @@ class VagrantDriver:
     def _end(self) -> None:
         self.way_in.close()
         self.machines.destroy()
-        shutil.rmtree(self.place.path, ignore_errors=True)
+        self.place.remove()
 
     def add_host(self, host: HostSpec, *, timeout_s: float) -> Iterator[Progress]:
         """Add a machine with its service to the running lab; ends when its gates are green."""
@@ -285,7 +285,7 @@ class VagrantDriver:
     def _require_up(self) -> dict[str, Any]:
         state = self.place.saved()
         if not state:
-            raise LabError(self.place.not_up("vagrant"))
+            raise LabError(self.place.not_up())
         return state
 
 

@@ -45,7 +45,7 @@ class Hosts:
         """
         found = self.place.read_topology()
         if found is None:
-            raise LabError(self.place.not_up("vagrant"))
+            raise LabError(self.place.not_up())
         return found
 
     def require(self, name: str) -> HostSpec:

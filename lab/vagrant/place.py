@@ -19,6 +19,7 @@ class Place(LabFolder):
     """The folder of a lab of virtual machines."""
 
     __slots__ = ()
+    driver = "vagrant"
 
     @property
     def topology(self) -> Path:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ruamel.yaml import YAML
 
@@ -27,6 +27,8 @@ from lab.payload import LISTS, sources_of
 from lab.topology import load
 
 PLAYBOOK_TIMEOUT_S = 900.0  # a minute or two; a machine with other work takes many times that
+END_TIMEOUT_S = 10.0  # for Ansible to end its own children once it is told to end
+TAIL_CHARS = 4000
 BARE_USERS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 SPARE = "spare"
 
@@ -135,19 +137,20 @@ class BareLab:
 
     def play(self, playbook: str, *argv: str, project: Path | None = None, **variables: Any) -> Play:
         """Run a playbook of ansible/ to its end."""
-        with self.playing(playbook, *argv, project=project, **variables) as process:
+        log = self.folder / f"{Path(playbook).stem}.log"
+        # A file and not a pipe: what was said is there also when the run has to be ended.
+        with log.open("w") as told, self._playing(told, playbook, *argv, project=project, **variables) as process:
             try:
-                output, _ = process.communicate(timeout=PLAYBOOK_TIMEOUT_S)
+                process.wait(PLAYBOOK_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                process.terminate()
-                raise
-        (self.folder / f"{Path(playbook).stem}.log").write_text(output)
-        return Play(process.returncode, output)
+                _end(process)
+                raise AssertionError(_where_it_hung(playbook, log.read_text(errors="replace"))) from None
+        return Play(process.returncode, log.read_text(errors="replace"))
 
-    def playing(
-        self, playbook: str, *argv: str, project: Path | None = None, **variables: Any
-    ) -> subprocess.Popen[str]:
-        """Start a playbook; the caller waits for it."""
+    def _playing(
+        self, told: IO[str], playbook: str, *argv: str, project: Path | None = None, **variables: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start a playbook whose output goes to a file; the caller waits for it."""
         said = {
             "base_manage_packages": False,  # the machine's packages are the host's
             "ansible_python_interpreter": interpreter(),
@@ -170,9 +173,9 @@ class BareLab:
                 "ANSIBLE_CONFIG": str(checkout() / "ansible" / "ansible.cfg"),
                 "PYTHONPATH": str(checkout()),
             },
-            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=told,
             stderr=subprocess.STDOUT,
-            text=True,
         )
 
     def run(self, host: str, *argv: str, user: str = "root", stdin: str = "", timeout_s: float = 30.0) -> Completed:
@@ -190,6 +193,22 @@ class BareLab:
         for host in self.hosts:
             done = self.run(host, "sh", "-c", "tail -n 5 /run/systemctl-stand-in/*.log; systemctl list-units")
             yield f"== {host}\n{done.stdout}{done.stderr}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _where_it_hung(playbook: str, output: str) -> str:
+    """Return the task that did not end, and what was said last."""
+    tasks = re.findall(r"^(?:TASK|RUNNING HANDLER) \[.+\]", output, re.MULTILINE)
+    at = tasks[-1] if tasks else "its beginning"
+    return f"{playbook} took more than {PLAYBOOK_TIMEOUT_S:g} s, it was at {at}\n{output[-TAIL_CHARS:]}"
 
 
 def interpreter() -> str:

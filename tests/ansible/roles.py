@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.nativetypes import NativeEnvironment
 from ruamel.yaml import YAML
 
 from lab.driver import checkout
@@ -23,6 +24,11 @@ def read(path: Path) -> Any:
 def defaults(role: Path) -> dict[str, Any]:
     """Return the knobs of a role."""
     return dict(read(role / "defaults" / "main.yml"))
+
+
+def constants(role: Path) -> dict[str, Any]:
+    """Return what a role has fixed for itself."""
+    return dict(read(role / "vars" / "main.yml"))
 
 
 def comments(role: Path) -> dict[str, str]:
@@ -63,3 +69,10 @@ def rendered(template: Path) -> str:
     return jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False).from_string(
         template.read_text()
     ).render(values)  # fmt: skip
+
+
+def evaluated(expression: str, **values: Any) -> Any:
+    """Return what an expression of a task is worth; it may use what Jinja has, and the few filters of Ansible below."""
+    environment = NativeEnvironment(undefined=jinja2.StrictUndefined)
+    environment.filters |= {"basename": lambda path: Path(path).name, "regex_escape": re.escape}
+    return environment.from_string(expression).render(values)

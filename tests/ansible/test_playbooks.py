@@ -21,6 +21,7 @@ from tests.e2e.kit import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 HOSTS = ("cp-1", "order-1", "payment-1", "payment-2")
 SERVICES = tuple(host for host in HOSTS if host != "cp-1")
+MARK = "/etc/mesh/upgrading"
 UNITS = ("mesh-redirect", "mesh-agent", "mesh-sidecar", "mesh-probe", "demo-service")
 
 # Runs on order-1 as its application: one call after the other until its stdin closes; prints how they went.
@@ -54,6 +55,12 @@ def in_force(bare: BareLab, host: str) -> str:
 
 def is_active(bare: BareLab, host: str, unit: str) -> bool:
     return bare.run(host, "systemctl", "is-active", f"{unit}.service").stdout.strip() == "active"
+
+
+def wait_for_units(bare: BareLab, host: str) -> None:
+    """Return when every unit of a host is active; say which one is not."""
+    for unit in UNITS:
+        eventually(lambda unit=unit: is_active(bare, host, unit), within_s=60, what=f"{unit} of {host} to be active")
 
 
 def require_ok(bare: BareLab, play: Play) -> None:
@@ -109,7 +116,10 @@ def test_05_a_host_that_boots_comes_back_by_itself(mesh: tuple[BareLab, Play]) -
     power_off(bare, "payment-1")
     assert bare.run("payment-1", "iptables-save").stdout == ""
     bare.run("payment-1", "systemctl", "start", "multi-user.target")
-    eventually(lambda: is_active(bare, "payment-1", "demo-service"), within_s=60, what="the application after a boot")
+    wait_for_units(bare, "payment-1")
+    for user in ("mesh-agent", "sidecar", "app"):
+        count = bare.run("payment-1", "pgrep", "-u", user, "-c").stdout.strip()
+        assert count == "1", f"{count} processes of {user}"
     done = bare.run("payment-1", "/opt/meshyard/bin/mesh", "redirect", "verify", "--config", "/etc/mesh/agent.json")
     assert done.exit_code == 0, done.stderr
     assert bare.run("payment-1", "cat", "/etc/mesh/join-token").stdout.strip() == "", "nobody granted a token"
@@ -130,12 +140,13 @@ def test_06_without_rules_the_application_does_not_start(mesh: tuple[BareLab, Pl
     finally:
         bare.run("payment-2", "tee", "/etc/mesh/agent.json", stdin=kept)
         bare.run("payment-2", "systemctl", "start", "multi-user.target")
+    wait_for_units(bare, "payment-2")
     eventually(lambda: "payment-2" in passing(bare), within_s=60, what="payment-2 to be healthy again")
 
 
 def test_07_an_upgrade_under_load_fails_no_request(mesh: tuple[BareLab, Play], tmp_path: Path) -> None:
     bare, _ = mesh
-    project = project_of(bare.project, tmp_path / "new", {"mesh/__init__.py": "\nUPGRADED = True\n"})
+    project = upgraded(bare, tmp_path)
     before = {host: in_force(bare, host) for host in HOSTS}
     command = bare.driver.command_for("order-1", [sys.executable, "-c", LOAD], user="app")
     load_on = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -153,7 +164,9 @@ def test_07_an_upgrade_under_load_fails_no_request(mesh: tuple[BareLab, Play], t
     assert after["payment-1"] != before["payment-1"]
     has_it = "import mesh; assert mesh.UPGRADED"
     assert bare.run("payment-1", "/opt/meshyard/bin/python", "-c", has_it).exit_code == 0
-    assert all(is_active(bare, "payment-1", unit) for unit in UNITS)
+    for host in ("payment-1", "payment-2"):
+        wait_for_units(bare, host)
+        assert not is_marked(bare, host)
 
 
 def test_08_a_version_that_does_not_come_up_is_rolled_back(mesh: tuple[BareLab, Play], tmp_path: Path) -> None:
@@ -163,14 +176,37 @@ def test_08_a_version_that_does_not_come_up_is_rolled_back(mesh: tuple[BareLab, 
     play = bare.play("upgrade.yml", "--limit", "payment-1,payment-2,cp-1", project=broken, upgrade_patience_s=15)
     assert play.exit_code != 0
     assert "payment-1 did not come back" in play.output
+    assert "it has the old version again" in " ".join(play.output.split())
+    assert not is_marked(bare, "payment-1")
     assert {host: in_force(bare, host) for host in before} == before, (
         "the first has its old version, the second kept it"
     )
     assert "payment-2" not in play.output.partition("PLAY [Upgrade the hosts of services")[2].partition("PLAY RECAP")[0]
-    assert {"payment-1", "payment-2"} <= passing(bare)
+    for host in before:
+        wait_for_units(bare, host)
+    eventually(lambda: {"payment-1", "payment-2"} <= passing(bare), within_s=60, what="both to be healthy")
 
 
-def test_09_the_root_is_rotated(mesh: tuple[BareLab, Play]) -> None:
+def test_09_an_upgrade_that_was_cut_short_is_taken_up_again(mesh: tuple[BareLab, Play], tmp_path: Path) -> None:
+    bare, _ = mesh
+    link = in_force(bare, "payment-1")
+    bare.run("payment-1", "tee", MARK, stdin=f"{link}\n")
+    bare.run("payment-1", "systemctl", "stop", "mesh-sidecar.service", timeout_s=60)
+    play = bare.play("upgrade.yml", "--limit", "payment-1", project=upgraded(bare, tmp_path))
+    require_ok(bare, play)
+    assert in_force(bare, "payment-1") == link, "it was in force already"
+    assert not is_marked(bare, "payment-1")
+    wait_for_units(bare, "payment-1")
+
+
+def test_10_after_two_upgrades_a_run_changes_nothing(mesh: tuple[BareLab, Play], tmp_path: Path) -> None:
+    bare, _ = mesh
+    play = bare.play("site.yml", "--limit", "payment-1", project=upgraded(bare, tmp_path))
+    require_ok(bare, play)
+    assert play.changed == {}, "three versions lie there, as many as are kept"
+
+
+def test_11_the_root_is_rotated(mesh: tuple[BareLab, Play]) -> None:
     bare, _ = mesh
     before = bare.mesh("ca", "roots")["roots"]
     play = bare.play("rotate-ca.yml", rotate_ca_timeout="60s")
@@ -181,6 +217,16 @@ def test_09_the_root_is_rotated(mesh: tuple[BareLab, Play]) -> None:
     for host in SERVICES:
         assert bare.run(host, "cat", "/etc/mesh/roots.pem").stdout.strip() == after[0].strip()
     require_ok(bare, bare.play("verify.yml"))
+
+
+def upgraded(bare: BareLab, folder: Path) -> Path:
+    """Return a project that is a version later; it is the same version whatever the folder."""
+    return project_of(bare.project, folder / "new", {"mesh/__init__.py": "\nUPGRADED = True\n"})
+
+
+def is_marked(bare: BareLab, host: str) -> bool:
+    """Say whether an upgrade of the host was begun and not ended."""
+    return bare.run(host, "test", "-e", MARK).exit_code == 0
 
 
 def power_off(bare: BareLab, host: str) -> None:

@@ -100,7 +100,6 @@ def test_the_chain_is_the_lab_s(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_nothing_opens_a_host_when_the_redirect_stops() -> None:
     text = next(rendered(path) for path in UNITS if path.name.startswith("mesh-redirect"))
-    assert "ExecStop" not in text.replace("# ", "").splitlines()
     assert "\nExecStop=" not in text
     assert "\nCondition" not in text
 
@@ -111,3 +110,11 @@ def test_the_rules_wait_for_no_network() -> None:
     assert "redirect apply --rules-only" in text
     assert "Before=network-pre.target" in text
     assert "network-online" not in text
+
+
+def test_the_rules_come_after_those_of_other_firewalls() -> None:
+    text = next(rendered(path) for path in UNITS if path.name.startswith("mesh-redirect"))
+    ordered = {"nftables.service", "netfilter-persistent.service", "ufw.service"}
+    assert ordered <= {name for line in re.findall(r"^After=(.+)$", text, re.MULTILINE) for name in line.split()}
+    needed = " ".join(re.findall(r"^(?:Wants|Requires)=(.+)$", text, re.MULTILINE))
+    assert not any(name in needed for name in ordered)

@@ -14,6 +14,7 @@ Standard library only, one file: it is copied to a host and run there as root.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import grp
 import json
 import os
@@ -128,9 +129,20 @@ class Unit:
         """Write down where the unit stands, whole or not at all."""
         STATE.mkdir(exist_ok=True)
         noted = {"active": active, "sub": sub, "pid": pid, "supervisor": supervisor, "restarts": restarts}
-        staged = STATE / f"{self.name}.new"
+        staged = STATE / f"{self.name}.{os.getpid()}"  # several may write: whoever stops it, and its supervisor
         staged.write_text(json.dumps(noted))
         staged.replace(STATE / f"{self.name}.json")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the unit against everybody else who starts or stops it."""
+        STATE.mkdir(exist_ok=True)
+        with (STATE / f"{self.name}.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(handle, fcntl.LOCK_UN)  # a supervisor that was forked here holds a copy of the handle
 
 
 def _is_alive(pid: int) -> bool:
@@ -164,7 +176,7 @@ def start(name: str, *, is_waited: bool = True) -> None:
             _start_apart(link.name)
         return
     unit = Unit(name)
-    if unit.state()["active"] in (ACTIVE, ACTIVATING):
+    if unit.state()["active"] == ACTIVE:
         return
     if not is_waited:
         _start_apart(unit.name)
@@ -179,8 +191,13 @@ def start(name: str, *, is_waited: bool = True) -> None:
             raise UnitError(f"A dependency job for {unit.name} failed: {error}") from error
         _await(Unit(required))
     if all(Path(path.lstrip("!")).exists() is not path.startswith("!") for path in unit.names("ConditionPathExists")):
-        unit.note(ACTIVATING, "start-pre", supervisor=os.getpid())
-        _fork_away(lambda: supervise(unit))
+        with unit.locked():
+            # Somebody else may have begun while the requirements were started: a unit has one job at a time.
+            if unit.state()["active"] not in (ACTIVE, ACTIVATING):
+                unit.note(ACTIVATING, "start-pre", supervisor=os.getpid())
+                _fork_away(lambda: supervise(unit))
+                while unit.state()["supervisor"] == os.getpid():
+                    time.sleep(POLL_S)
         _await(unit)
 
 
@@ -208,14 +225,15 @@ def stop(name: str) -> list[str]:
     for other in _all_units():
         if unit.name in other.requires and other.state()["active"] in (ACTIVE, ACTIVATING):
             stopped += stop(other.name)
-    state = unit.state()
-    supervisor = int(str(state["supervisor"]))
-    if supervisor and _is_alive(supervisor):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(supervisor, signal.SIGTERM)
-        while _is_alive(supervisor):
-            time.sleep(POLL_S)
-    unit.note(INACTIVE, "dead")
+    with unit.locked():
+        state = unit.state()
+        supervisor = int(str(state["supervisor"]))
+        if supervisor and _is_alive(supervisor):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(supervisor, signal.SIGTERM)
+            while _is_alive(supervisor):
+                time.sleep(POLL_S)
+        unit.note(INACTIVE, "dead")
     return [unit.name, *stopped] if state["active"] == ACTIVE else stopped
 
 
@@ -322,7 +340,8 @@ def supervise(unit: Unit) -> None:
                     unit.note(ACTIVE if stays else INACTIVE, "exited" if stays else "dead")
                     return
             elif not code:
-                running = _spawn(unit, unit.one("ExecStart"))
+                with _undisturbed():
+                    running = _spawn(unit, unit.one("ExecStart"))
                 unit.note(ACTIVE, "running", pid=running.pid, supervisor=me, restarts=restarts)
                 code = running.wait()
                 running = None
@@ -387,17 +406,32 @@ def _spawn(unit: Unit, line: str) -> subprocess.Popen[bytes]:
             user=user,
             group=group,
             extra_groups=[],
+            # The mask is inherited; one that was started undisturbed has to hear that it should end.
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM}),
         )
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let an order to stop wait until a process that is being started is known: nobody else would end it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _run(unit: Unit, line: str) -> int:
     """Run one command of a unit to its end; a line that begins with `-` may fail."""
-    process = _spawn(unit, line)
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with _undisturbed():
+            process = _spawn(unit, line)
         code = process.wait(seconds(unit.one("TimeoutStartSec", "90s")))
     except (subprocess.TimeoutExpired, _Stop) as error:
-        process.kill()
-        process.wait()
+        if process is not None:
+            process.kill()
+            process.wait()
         if isinstance(error, _Stop):
             raise
         code = 124

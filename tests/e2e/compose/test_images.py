@@ -29,14 +29,15 @@ AS_WHOM = {
     "redirect-init": "0:0",
     "demo-service": f"{ports.UID_APP}:{ports.GID_WORKLOAD}",
 }
-LOOK = "iptables-restore ip tcpdump ping ps tini python3"
+LOOK = "curl iptables-restore ip openssl tcpdump ping ps tini python3"
 # In a network namespace of its own: a private engine with nothing in it, no way out, and the bundle.
 OFFLINE = """
     set -eu
     ip link set lo up
     unset DOCKER_HOST
-    eval "$(ENGINE={name} .ci/engine start)"
+    settings="$(ENGINE={name} .ci/engine start)"
     trap 'ENGINE={name} .ci/engine stop' EXIT
+    eval "$settings"
     test -z "$(docker images -q)"
     .venv/bin/lab images
 """

@@ -180,12 +180,15 @@ def test_06_a_fault_of_packets_ends_by_itself_after_its_time(lab: Lab, fault: st
 @pytest.mark.parametrize("fault", [name for name, fault in FAULTS.items() if fault.needs_unit])
 def test_07_a_fault_of_a_unit_ends_by_itself_after_its_time(lab: Lab, fault: str) -> None:
     broken(lab, fault, duration_s=3.0, unit="app")
+    began = time.monotonic()
     health = "http://127.0.0.1:8080/health"
+    assert lab.http(VICTIM, "GET", health, timeout_s=1).status == 0, "it is broken"
     eventually(
         lambda: lab.http(VICTIM, "GET", health, timeout_s=1).status == 200,
         within_s=3.0 + SLOW_S,
         what="its application again",
     )
+    assert time.monotonic() - began > 2.0, "not before"
     eventually(lambda: not keeper.under_way(lab.driver), within_s=SLOW_S, what="its keeper to be gone")
 
 

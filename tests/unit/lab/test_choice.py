@@ -42,6 +42,34 @@ def test_a_lab_remembers_its_driver_until_it_is_down(tmp_path: Path) -> None:
     assert choice.remembered("default", tmp_path / ".lab") == ""
 
 
+def test_a_start_that_fails_is_not_remembered(tmp_path: Path) -> None:
+    with choice.noted("default", "compose", tmp_path):
+        assert choice.remembered("default", tmp_path) == "compose", "while it starts it is found"
+    choice.forget("default", tmp_path)
+    with pytest.raises(LabError), choice.noted("default", "compose", tmp_path):
+        raise LabError("no engine")
+    assert choice.remembered("default", tmp_path) == ""
+
+
+def test_a_start_beside_another_one_leaves_its_note(tmp_path: Path) -> None:
+    choice.remember("default", "netns", tmp_path)
+    (tmp_path / "default").mkdir()
+    with pytest.raises(LabError), choice.noted("default", "compose", tmp_path):
+        raise LabError("another command is starting or ending this lab; wait for it")
+    assert choice.remembered("default", tmp_path) == "netns"
+
+
+@pytest.mark.parametrize(("said", "remembered"), [("", "compose"), ("compose", "compose"), ("netns", ""), ("", "")])
+def test_the_labs_own_driver_may_do_something_to_it(said: str, remembered: str) -> None:
+    choice.require_same(said, remembered)
+
+
+def test_another_driver_than_the_labs_own_is_refused() -> None:
+    with pytest.raises(LabError, match="started on Docker Compose; leave LAB=netns out, or say LAB=compose") as refused:
+        choice.require_same("netns", "compose")
+    assert refused.value.exit_code == 2
+
+
 def test_a_note_that_is_no_driver_is_no_choice(tmp_path: Path) -> None:
     (tmp_path / "default.driver").write_text("toaster")
     assert choice.remembered("default", tmp_path) == ""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.check import probes
+from lab.check.machine import Docker
+from lab.compose.images import wanted
+from lab.compose.options import Options
 from lab.driver import checkout
 from lab.topology import load
 
@@ -59,13 +63,52 @@ def test_an_engine_with_an_old_plugin_says_both_versions(path: Path) -> None:
         "docker",
         """case "$1 $2" in
         "info --format") echo '{"ServerVersion":"20.10.24","MemTotal":2147483648}' ;;
-        "version --format") echo 1.41 ;;
+        "version --format") echo 1.41 amd64 ;;
         "compose version") echo v2.6.0-ds1 ;;
         *) exit 1 ;; esac""",
     )
     found = probes.docker()
     assert (found.reason, found.version, found.api, found.compose) == ("", "20.10.24", (1, 41), (2, 6, 0))
     assert found.memory_mb == 2048
+
+
+def test_an_engine_says_what_kind_it_is(path: Path) -> None:
+    said = '{"OperatingSystem":"Docker Desktop","SecurityOptions":["name=rootless"],"DockerRootDir":"/data"}'
+    program(path, "docker", f"""[ "$1" = info ] && echo '{said}' || exit 1""")
+    found = probes.docker()
+    assert (found.system, found.security, found.root) == ("Docker Desktop", ("name=rootless",), "/data")
+
+
+@pytest.mark.parametrize(
+    ("absent", "has_images"),
+    [
+        pytest.param("", True, id="all of them"),
+        pytest.param("agent", False, id="all but one"),
+    ],
+)
+def test_images_are_there_when_each_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch, absent: str, has_images: bool
+) -> None:
+    monkeypatch.setenv("BASE_IMAGE", "ubuntu:24.04")
+    tags = [made.tag for role, made in wanted(Options(base="ubuntu:24.04"), "arm64").items() if role != absent]
+    answer = "\n".join(tags)
+    program(path, "docker", f"""[ "$1" = images ] && echo '{answer}'""")
+    assert probes.has_images("arm64") is has_images
+    assert not probes.has_images("amd64"), "another machine needs other images"
+    assert not probes.has_images(""), "an engine that does not answer has none"
+
+
+def test_the_disk_is_the_one_where_the_engine_keeps_its_images(tmp_path: Path) -> None:
+    here = replace(Docker(), root=str(tmp_path))
+    assert probes.room_for_images(here)["disk_folder"] == str(tmp_path)
+    assert probes.room_for_images(replace(here, root=str(tmp_path / "in a virtual machine"))) == {}
+    assert probes.room_for_images(replace(here, address="tcp://192.0.2.9:2375")) == {}
+
+
+def test_without_its_list_of_addresses_a_kernel_has_no_ipv6(tmp_path: Path) -> None:
+    assert not probes.has_ipv6(tmp_path / "if_inet6")
+    (tmp_path / "if_inet6").touch()
+    assert probes.has_ipv6(tmp_path / "if_inet6")
 
 
 def test_an_engine_without_the_plugin_has_no_version_of_it(path: Path) -> None:

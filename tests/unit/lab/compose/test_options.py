@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.compose import build
-from lab.compose.options import Options, choose_base
+from lab.compose.options import FROM_BUNDLE, NO_REGISTRY, SAID, Noted, Options, choose_base, origin
 from lab.compose.recipes import Base
 from lab.driver import LabError
 
@@ -51,13 +52,39 @@ def test_what_contradicts_itself_is_refused(environment: dict[str, str], says: s
 @pytest.mark.parametrize(
     ("said", "noted", "base"),
     [
-        pytest.param("", "", DEFAULT, id="the default"),
-        pytest.param("", "debootstrap", Base(), id="what was said before"),
-        pytest.param("ubuntu:24.04", "debootstrap", Base("ubuntu:24.04", is_own_wish=True), id="what is said now"),
+        pytest.param("", Noted(), DEFAULT, id="the default"),
+        pytest.param("", Noted("debootstrap", SAID), Base(is_own_wish=True), id="a wish holds"),
+        pytest.param(
+            "", Noted("debootstrap", NO_REGISTRY), Base(), id="what was taken for want of a registry is no wish"
+        ),
+        pytest.param("", Noted("debootstrap"), Base(), id="nor is a note without a reason"),
+        pytest.param(
+            "ubuntu:24.04", Noted("debootstrap", SAID), Base("ubuntu:24.04", is_own_wish=True), id="what is said now"
+        ),
+        pytest.param(
+            "default", Noted("debootstrap", SAID), replace(DEFAULT, is_own_wish=True), id="the way back to the default"
+        ),
     ],
 )
-def test_choose_base(said: str, noted: str, base: Base) -> None:
+def test_choose_base(said: str, noted: Noted, base: Base) -> None:
     assert choose_base(said, noted, DEFAULT) == base
+
+
+@pytest.mark.parametrize(
+    ("said", "noted", "words"),
+    [
+        pytest.param("", Noted("debootstrap", SAID), "from debootstrap, as you said before", id="a wish"),
+        pytest.param("", Noted("debootstrap", NO_REGISTRY), "as no registry answered", id="a registry that was away"),
+        pytest.param("", Noted("debootstrap", FROM_BUNDLE), "as the bundle had it", id="a bundle"),
+        pytest.param("", Noted("debootstrap"), "as .lab/cache/base says", id="a note of an older checkout"),
+        pytest.param("debootstrap", Noted("debootstrap", SAID), "", id="whoever says it now knows it"),
+        pytest.param("", Noted("ubuntu:24.04", NO_REGISTRY), "", id="what was noted and not taken"),
+    ],
+)
+def test_where_a_noted_base_comes_from(said: str, noted: Noted, words: str) -> None:
+    told = origin(said, noted, Base())
+    assert words in told
+    assert bool(told) is bool(words) is ("BASE_IMAGE=default" in told)
 
 
 def test_the_same_context_is_the_same_bytes(tmp_path: Path) -> None:

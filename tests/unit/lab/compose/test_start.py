@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from lab.bringup import Hosts
 from lab.compose import start
 from lab.compose.engine import Engine
 from lab.compose.place import Place
 from lab.driver import checkout
 from lab.topology import load
+from mesh.base.durations import parse_duration
 
 TOPOLOGY = load(checkout() / "lab" / "topology.yaml")
 
@@ -44,6 +48,28 @@ def test_the_environment_names_the_lab_its_folder_and_its_images(tmp_path: Path)
     assert found["IMAGE_REDIRECT_INIT"] == "meshyard/redirect-init:1"
     assert (found["MESHYARD_LAB"], found["MESHYARD_FOLDER"]) == ("mine", str(tmp_path / "mine"))
     assert found["MESHYARD_STARTS"] == str(place.path), "by this a `docker compose` that was left behind is found"
+
+
+@pytest.mark.parametrize(
+    ("left_s", "timeout"),
+    [
+        pytest.param(180.0, "600s", id="the usual start: what the file says"),
+        pytest.param(1800.2, "1866s", id="a long one: longer than it and its grace"),
+        pytest.param(-1.0, "600s", id="no time left"),
+    ],
+)
+def test_a_probe_tries_longer_than_the_start_that_waits_for_it(left_s: float, timeout: str) -> None:
+    assert start.probe_timeout(100.0 + left_s, now=100.0) == timeout
+
+
+def test_a_start_tells_the_probes_of_the_file(tmp_path: Path) -> None:
+    engine = Engine(client=None, host="unix:///x.sock", version="1", architecture="amd64")
+    place, hosts = Place(tmp_path / "mine"), cast(Hosts, None)
+    deadline = time.monotonic() + 3600
+    made = start.Start(engine, place, TOPOLOGY, {}, hosts, say=lambda *_: None, deadline=deadline)
+    name = "MESHYARD_PROBE_TIMEOUT"
+    assert parse_duration(made.environment[name]) > 3600
+    assert f'"${{{name}:-600s}}"' in (checkout() / "compose.yaml").read_text()
 
 
 def test_every_image_of_the_compose_file_is_one_that_is_built() -> None:

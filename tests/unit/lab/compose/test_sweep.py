@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ import pytest
 
 from lab.compose import sweep
 from lab.compose.place import HOST_LABEL, LAB_LABEL, UNIT_LABEL, Place
-from lab.driver import LabError
+from lab.driver import LabError, checkout
+from lab.topology import load
 
 
 class Clock:
@@ -106,3 +108,17 @@ def test_what_stays_is_named_with_the_reason(clock: Clock, tmp_path: Path) -> No
     api = Api(clock, comes_at={"stuck": 0.0}, refuses="device or resource busy")
     with pytest.raises(LabError, match="ending the lab 'mine': device or resource busy"):
         swept(api, Place(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_its"),
+    [
+        pytest.param("meshyard-mine_order-etc", True, id="its own"),
+        pytest.param("meshyard-mine_order-1-etc", False, id="that of a host whose name begins like it"),
+        pytest.param("meshyard-mine-too_order-etc", False, id="that of another lab"),
+    ],
+)
+def test_the_volumes_of_one_host(tmp_path: Path, name: str, is_its: bool) -> None:
+    host = load(checkout() / "lab" / "topology.yaml").hosts["order-1"]
+    host = dataclasses.replace(host, name="order")
+    assert sweep.is_volume_of(name, Place(tmp_path / "mine"), host) is is_its

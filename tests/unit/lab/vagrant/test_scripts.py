@@ -220,6 +220,18 @@ def test_it_is_tried_once(copy: Path) -> None:
     assert accel(copy, "exit 1", "/dev/null").stdout.strip() == "kvm"
 
 
+def test_a_trial_that_did_not_end_is_tried_again(copy: Path) -> None:
+    # 124 is how timeout(1) says that it ended QEMU. It passes a 124 of QEMU's own on, which takes no ten seconds.
+    slow = accel(copy, "echo 'Booting from ROM...'; exit 124", "/dev/null")
+    assert (slow.returncode, slow.stdout.strip()) == (0, "tcg")
+    assert "tcg this once" in slow.stderr
+    assert accel(copy, PANIC, "/dev/null").stdout.strip() == "kvm", "a busy moment is not remembered"
+
+
+def test_a_kernel_that_came_up_and_did_not_end_came_up(copy: Path) -> None:
+    assert accel(copy, f"{PANIC}; exit 124", "/dev/null").stdout.strip() == "kvm"
+
+
 def test_the_environment_has_the_last_word(copy: Path) -> None:
     assert accel(copy, PANIC, "/dev/null", LAB_VM_ACCEL="tcg").stdout.strip() == "tcg"
     refused = accel(copy, PANIC, "/dev/null", LAB_VM_ACCEL="xen")
