@@ -125,10 +125,14 @@ class VagrantDriver:
             wanted = replace(topology, hosts={name: host for name, host in machines.items() if name in topology.hosts})
             topology = replace(topology, hosts=machines)
             self.place.write_topology(topology)
-            on_all(topology.hosts.values(), lambda host: self.hosts.renew(host, topology.settings))
+            on_all(
+                topology.hosts.values(),
+                lambda host: (
+                    self.hosts.renew(host, topology.settings) if host.name in wanted.hosts else self.hosts.silence(host)
+                ),
+            )
             yield Progress("the mesh on every host starts anew", elapsed_s=time.monotonic() - began)
             self._open(topology, state["ports"])
-            # A machine that is not wanted gets no token: its agent waits, and nothing of it is in the mesh.
             yield from talk.as_operator(self.operator_address(), began, self._bring_up(wanted, deadline))
 
     def _bring_up(self, topology: Topology, deadline: float) -> talk.Work:

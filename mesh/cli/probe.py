@@ -16,12 +16,12 @@ import click
 
 from mesh.base.durations import parse_duration
 from mesh.base.errors import ConfigError
+from mesh.base.patience import pause_s
 from mesh.base.ports import AGENT_HTTP, PROBE, PROBE_VIP
 from mesh.cli.exits import TIMED_OUT
 from mesh.cli.output import say
 
 ATTEMPT_TIMEOUT_S = 3.0
-EVERY_S = 0.05
 ANSWER = b"meshyard probe "
 MAX_ANSWER_BYTES = 1024
 
@@ -86,8 +86,8 @@ def _request(method: str, address: str, port: int, path: str) -> tuple[int, byte
 
 
 def _until(attempt: Callable[[], str], deadline: float, what: str) -> str:
-    """Try again and again; a dial into a half-made host fails fast, so waiting between tries is short."""
-    waiting = threading.Event()
+    """Try again and again: a dial into a half-made host fails fast."""
+    waiting, began = threading.Event(), time.monotonic()
     while True:
         try:
             return attempt()
@@ -95,4 +95,4 @@ def _until(attempt: Callable[[], str], deadline: float, what: str) -> str:
             if time.monotonic() >= deadline:
                 say(f"{what}: {error}")
                 raise click.exceptions.Exit(TIMED_OUT) from None
-        waiting.wait(EVERY_S)
+        waiting.wait(pause_s(time.monotonic() - began))

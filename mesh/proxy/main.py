@@ -9,11 +9,13 @@ import ctypes
 import logging
 import signal
 import sys
+import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from mesh.base.errors import ConfigError
+from mesh.base.patience import pause_s
 from mesh.proxy.shell.sidecar import Sidecar
 from mesh.telemetry.logs import setup_logging
 from mesh.xds.bootstrap import Bootstrap, read_bootstrap
@@ -21,7 +23,6 @@ from mesh.xds.bootstrap import Bootstrap, read_bootstrap
 log = logging.getLogger("mesh.sidecar")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
-LOOK_EVERY_S = 0.05  # this is start time
 _PR_SET_DUMPABLE = 4
 
 
@@ -68,7 +69,7 @@ async def _read_when_written(path: Path, stop: asyncio.Event) -> Bootstrap | Non
         ConfigError: it is not a bootstrap.
         OSError: it is there and cannot be read.
     """
-    is_said = False
+    is_said, began = False, time.monotonic()
     while not stop.is_set():
         try:
             return read_bootstrap(await asyncio.to_thread(path.read_text), str(path))
@@ -77,7 +78,7 @@ async def _read_when_written(path: Path, stop: asyncio.Event) -> Bootstrap | Non
                 is_said = True
                 log.info("waiting for the agent to write the bootstrap", extra={"path": str(path)})
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
+            await asyncio.wait_for(stop.wait(), pause_s(time.monotonic() - began))
     return None
 
 
