@@ -12,6 +12,8 @@ export BOX PROVIDER CLOUD_IMAGE_URL CLOUD_IMAGE_SHA512
 export BASE BASE_IMAGE CA_BUNDLE DEBIAN_MIRROR OFFLINE BUNDLE YES
 PLAYBOOKS := tests/ansible/test_playbooks.py
 ELSEWHERE := $(filter compose vagrant,$(LAB))
+# An emulated machine takes minutes for what others do in seconds: a stack is printed only where a test really hangs.
+PATIENT := $(if $(filter vagrant,$(LAB)),-o faulthandler_timeout=3600)
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
@@ -45,13 +47,13 @@ shell: bootstrap ## a shell on a host, as its application: make shell HOST=payme
 # -- Test
 # Docker and VMs carry one lab at a time: there the end-to-end tests come one after the other.
 test: bootstrap-test ## every test but the playbooks; with LAB=compose or vagrant the end-to-end tests on that
-	@$(if $(ELSEWHERE),$(BIN)/pytest tests/e2e,$(BIN)/pytest -n $(WORKERS) --dist loadscope tests --ignore $(PLAYBOOKS))
+	@$(if $(ELSEWHERE),$(BIN)/pytest $(PATIENT) tests/e2e,$(BIN)/pytest -n $(WORKERS) --dist loadscope tests --ignore $(PLAYBOOKS))
 test-ansible: bootstrap-test ## the playbooks on bare namespace hosts; takes a quarter of an hour
 	@$(BIN)/pytest tests/ansible
 test-unit: bootstrap-test ## the tests without a lab
 	@$(BIN)/pytest -n $(WORKERS) tests/unit tests/conformance
 test-e2e: bootstrap-test ## the tests on real hosts
-	@$(BIN)/pytest $(if $(ELSEWHERE),,-n $(WORKERS) --dist loadscope) tests/e2e
+	@$(BIN)/pytest $(PATIENT) $(if $(ELSEWHERE),,-n $(WORKERS) --dist loadscope) tests/e2e
 lint: bootstrap ## style, types, and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

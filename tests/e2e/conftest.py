@@ -7,6 +7,7 @@ that has just started. A lab that was up before the tests is up, and fresh, afte
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lab import choice
 from lab.driver import checkout
 from tests.e2e.kit import LAB, Lab, stretch_by, topology_of, topology_with
 
@@ -69,19 +71,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def the_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The one lab of a driver that carries one at a time."""
     only = Lab(os.environ.get("LAB_NAME") or "default")
+    choice.require_free(only.driver.lab_name, choice.chosen(only.driver.lab_name, LAB))
+    only.tell = functools.partial(_tell, request.config)
     was_up = only.driver.is_up()
     if not was_up:
         only.up()
     factor = stretch_by(only.measure())
     if factor > 1:
-        reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
-        reporter.write_line(f"\nlooking at a host of this lab is slow: every time limit is {factor:.1f} times longer")
+        only.tell(f"looking at a host of this lab is slow: every time limit is {factor:.1f} times longer")
     only.is_fresh = only.driver.is_made_of(topology_of())
     yield only
     if not was_up:
         only.driver.down()
     elif not only.is_fresh:
         only.renew()
+
+
+def _tell(config: pytest.Config, text: str) -> None:
+    """Say something to whoever watches the run: a lab may take minutes, and silence looks like a hang."""
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    with capture.global_and_fixture_disabled():
+        reporter.write_line(f"\n{text}")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from testinfra.host import Host
 
 from lab import choice, keeper
 from lab.add import spec_of
-from lab.driver import Completed, Driver, LabError, checkout
+from lab.driver import Completed, Driver, LabError, Progress, checkout
 from lab.topology import Topology, load
 
 POLL_S = 0.03
+SILENCE_S = 30.0  # after so long one says what is waited for
 LAB = os.environ.get("LAB") or "netns"  # which driver makes the hosts of this run
 CARD = "4000-0012-3456-7899"
 BROUGHT = "/tmp/brought-by-tests"
@@ -108,17 +109,23 @@ class Lab:
     def __init__(self, name: str, driver: str = "") -> None:
         self.driver = choice.driver(driver or LAB, name)
         self.is_fresh = False  # nothing has used it since its mesh started
+        self.tell: Callable[[str], None] = lambda text: None  # is told what is waited for, when that takes long
 
     def up(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
         """Start it; a failure says what was waited for."""
-        for _ in self.driver.up(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5):
-            pass
+        self._follow(self.driver.up(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5))
 
     def renew(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
         """Let the mesh of a running lab start anew, on the hosts of a topology."""
         keeper.heal(self.driver)
-        for _ in self.driver.renew(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5):
-            pass
+        self._follow(self.driver.renew(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5))
+
+    def _follow(self, steps: Iterable[Progress]) -> None:
+        told = time.monotonic()
+        for step in steps:
+            if time.monotonic() - told >= SILENCE_S:
+                told = time.monotonic()
+                self.tell(f"  {step.elapsed_s:.0f} s: {step.text}")
 
     @property
     def folder(self) -> Path:
