@@ -65,7 +65,7 @@ lint-ansible: bootstrap ## the roles and playbooks, at ansible-lint's production
 # -- Clean
 down: bootstrap ## end the lab; nothing of it remains
 	@$(BIN)/lab down
-purge: bootstrap ## remove every image of the project and what was fetched; asks, YES=1 does not
+purge: bootstrap ## remove every image and box of the project and what was fetched; asks, YES=1 does not
 	@$(BIN)/lab purge
 
 # -- Work on the project

@@ -51,16 +51,18 @@ def bundle(file: Path | None) -> None:
 @click.command()
 @click.option("--yes", is_flag=True, envvar="YES", help="do not ask [env: YES]")
 def purge(yes: bool) -> None:
-    """Remove every image of the project, and what was fetched for them."""
+    """Remove every image and box of the project, and what was fetched for them."""
     from lab.compose.images import purge as purge_images
+    from lab.vagrant import boxes
 
     if not yes:
-        click.confirm(f"remove every meshyard image and {cache.CACHE}?", abort=True, err=True)
+        click.confirm(f"remove every meshyard image and box, and {cache.CACHE}?", abort=True, err=True)
     try:
         purge_images(connect(), output.say)
     except LabError as error:
         if error.exit_code != 5:  # an engine that is there and refuses keeps its images: that is a failure
             raise
         output.say(f"no images removed: {error}")
+    boxes.purge(output.say)
     cache.empty()
     output.say(f"{cache.CACHE} removed")
