@@ -16,7 +16,7 @@ from lab.driver import checkout
 from lab.netns.driver import NetnsDriver
 from tests.e2e.kit import eventually, only_on
 
-pytestmark = only_on("netns", why="it kills processes of namespaces; Docker and VMs have a teardown test of their own")
+pytestmark = only_on("netns", why="it kills processes of namespaces; Docker has a teardown test of its own")
 MOMENTS = 10
 SLOWEST_UP_S = 90.0
 NAME = f"test-teardown-{os.getpid()}"
