@@ -106,7 +106,12 @@ def require_free(lab_name: str, choice: Choice) -> None:
         if theirs.is_up():
             end = f"make down LAB={other}" if lab_name == "default" else f"lab --lab {lab_name} --driver {other} down"
             raise LabError(f"the lab {lab_name!r} is up on {DRIVERS[other]}; end it first: {end}", exit_code=2)
-        theirs.down()
+        try:
+            theirs.down()
+        except LabError as error:
+            mend = "or give the new lab another name: LAB_NAME="
+            made = f"the lab {lab_name!r} was started on {DRIVERS[other]}, and what is left of it does not go"
+            raise LabError(f"{made}: {error}; {mend}", exit_code=error.exit_code) from None
 
 
 def require_same(said: str, remembered: str) -> None:

@@ -64,6 +64,37 @@ def test_the_labs_own_driver_may_do_something_to_it(said: str, remembered: str) 
     choice.require_same(said, remembered)
 
 
+class Dead:
+    """A driver whose lab is not up any more; `trouble` is why what is left of it does not go."""
+
+    def __init__(self, trouble: str = "") -> None:
+        self.trouble, self.is_ended = trouble, False
+
+    def is_up(self) -> bool:
+        return False
+
+    def down(self) -> None:
+        if self.trouble:
+            raise LabError(self.trouble, exit_code=5)
+        self.is_ended = True
+
+
+def test_what_is_left_of_another_drivers_dead_lab_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = Dead()
+    monkeypatch.setattr(choice, "remembered", lambda name: "netns")
+    monkeypatch.setattr(choice, "driver", lambda name, lab_name: dead)
+    choice.require_free("default", choice.Choice("compose", "LAB=compose says so"))
+    assert dead.is_ended
+
+
+def test_what_does_not_go_is_told_with_a_way_round_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "remembered", lambda name: "compose")
+    monkeypatch.setattr(choice, "driver", lambda name, lab_name: Dead("no Docker Engine answers"))
+    with pytest.raises(LabError, match="started on Docker Compose.*no Docker Engine answers; .*LAB_NAME=") as refused:
+        choice.require_free("default", choice.Choice("netns", "LAB=netns says so"))
+    assert refused.value.exit_code == 5
+
+
 def test_another_driver_than_the_labs_own_is_refused() -> None:
     with pytest.raises(LabError, match="started on Docker Compose; leave LAB=netns out, or say LAB=compose") as refused:
         choice.require_same("netns", "compose")
