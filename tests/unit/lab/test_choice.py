@@ -90,7 +90,7 @@ def test_what_is_left_of_another_drivers_dead_lab_goes(monkeypatch: pytest.Monke
 def test_what_does_not_go_is_told_with_a_way_round_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "remembered", lambda name: "compose")
     monkeypatch.setattr(choice, "driver", lambda name, lab_name: Dead("no Docker Engine answers"))
-    with pytest.raises(LabError, match="started on Docker Compose.*no Docker Engine answers; .*LAB_NAME=") as refused:
+    with pytest.raises(LabError, match=r"started on Docker Compose.*no Docker Engine answers; .*LAB_NAME=") as refused:
         choice.require_free("default", choice.Choice("netns", "LAB=netns says so"))
     assert refused.value.exit_code == 5
 
