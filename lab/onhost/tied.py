@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -33,10 +34,29 @@ def feed(pid: int, pipe: int) -> None:
         if not size:
             os.close(pipe)  # from here on standard input is the lifeline and nothing else
             continue
-        with contextlib.suppress(BrokenPipeError):
-            os.write(pipe, read_exactly(size))
+        if not hand_on(read_exactly(size), pipe):
+            break
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def hand_on(data: bytes, pipe: int) -> bool:
+    """Write to the command; say whether the other side still lived when all was written, or nobody reads it any more.
+
+    A command that does not read lets a write wait for ever, and the other side may die meanwhile.
+    """
+    watched = select.poll()
+    watched.register(0, 0)  # its end is told without being asked for
+    watched.register(pipe, select.POLLOUT)
+    while data:
+        for descriptor, _ in watched.poll():
+            if descriptor == 0:
+                return False
+            try:
+                data = data[os.write(pipe, data[: select.PIPE_BUF]) :]
+            except BrokenPipeError:
+                return True
+    return True
 
 
 def become(argv: list[str], pipe: int) -> None:
