@@ -16,20 +16,25 @@ import json, os, sys, threading
 os.environ["SPIFFE_ENDPOINT_SOCKET"] = "unix:///run/mesh/agent.sock"
 from spiffe import WorkloadApiClient
 
+saying = threading.Lock()
+
 def show(context):
     svid = context.default_svid
     bundle = context.x509_bundle_set.get_bundle_for_trust_domain(svid.spiffe_id.trust_domain)
     svid.leaf.verify_directly_issued_by(svid.cert_chain[1])
     [root] = bundle.x509_authorities
     svid.cert_chain[1].verify_directly_issued_by(root)
-    print(json.dumps({"id": str(svid.spiffe_id), "serial": svid.leaf.serial_number,
-                      "issuer": svid.leaf.issuer.rfc4514_string(),
-                      "fits": svid.private_key.public_key() == svid.leaf.public_key()}), flush=True)
+    with saying:
+        print(json.dumps({"id": str(svid.spiffe_id), "serial": svid.leaf.serial_number,
+                          "issuer": svid.leaf.issuer.rfc4514_string(),
+                          "fits": svid.private_key.public_key() == svid.leaf.public_key()}), flush=True)
 
 with WorkloadApiClient() as client:
     following = client.stream_x509_contexts(show, lambda error: print(json.dumps({"error": str(error)}), flush=True))
     threading.Event().wait(float(sys.argv[1]))
     following.cancel()
+saying.acquire()  # its thread may be about to say something, and Python does not end while it does
+os._exit(0)
 """
 OPEN = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/mesh/agent.sock')"
 
