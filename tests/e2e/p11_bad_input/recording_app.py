@@ -18,8 +18,8 @@ from typing import Any
 
 SIDECAR = "127.0.0.6"  # the source address of the sidecar's connections; the health check's is another
 SEEN = Path(os.environ.get("DATA_DIR", ".")) / "seen.jsonl"
-LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
-CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 TARGET = re.compile(rb"[A-Z]+ (\S+) ")
 NUMBERS = itertools.count(1)
 

@@ -41,6 +41,7 @@ SEEN = "/var/lib/app/seen.jsonl"
 LARGE_BODIES = {"one of 20 kB", "20 kB over many chunks", "trailers of 20 kB"}
 # Too much for an application; a sidecar has room for what the one before it adds.
 HAS_ROOM = {"101 fields", "a head of 61 kB in 61 fields"}
+REQUEST_LINE = re.compile(r"[!-~]+ [!-~]+ HTTP/1\.1\r\n")
 LAST_STATUS = re.compile(rb"(?m)^HTTP/1\.[01] ([2-5]\d\d)")
 ORDER_ID = "spiffe://dominos.internal/ns/production/sa/order-service"
 SLOWEST_S = {"head": 10.0, "body": 10.0, "handshake": 5.0}
@@ -221,6 +222,7 @@ def test_02_a_legal_request_arrives_once(lab: Lab, ways: dict[str, dict[str, Any
     arrived = record.messages()
     assert len(arrived) == sum(vector.messages for vector in legal if vector.name not in NO_ROUTE)
     assert record.rests() == []
+    assert not [message for message in arrived if not REQUEST_LINE.match(message)], "bytes of one before another"
     heads = [message.partition("\r\n\r\n")[0].lower() for message in arrived]
     assert not [head for head in heads if "\r\nupgrade:" in head or "\r\nhttp2-settings:" in head]
     assert {head.count("\r\nx-forwarded-client-cert:") for head in heads} == {1}
