@@ -85,6 +85,20 @@ def test_the_box_is_the_one_that_make_box_makes(asked: dict[str, Any]) -> None:
     assert asked["ssh"] == {"private_key_path": f"{where}/key", "insert_key": False}
 
 
+def test_a_box_is_named_after_its_content(tmp_path: Path) -> None:
+    """Vagrant keeps one box of a name for all checkouts, and in each box is the key of the checkout that made it."""
+    (tmp_path / "lab" / "vagrant").mkdir(parents=True)
+    shutil.copy(ROOT / "Vagrantfile", tmp_path)
+    shutil.copy(ROOT / "lab" / "topology.yaml", tmp_path / "lab")
+    shutil.copytree(ROOT / "lab" / "vagrant", tmp_path / "lab" / "vagrant", dirs_exist_ok=True)
+    assert evaluated(tmp_path)["vm"]["box"] == "meshyard-not-made"
+    box = Path(evaluated(tmp_path)["vm"]["box_url"].removeprefix("file://")).parent
+    box.mkdir(parents=True)
+    for sums, name in (("ab12cd34ef56" + "0" * 52, "meshyard-ab12cd34ef56"), ("f" * 64, "meshyard-ffffffffffff")):
+        (box / "SHA256SUMS").write_text(f"{'1' * 64}  key\n{sums}  lab.box\n")
+        assert evaluated(tmp_path)["vm"]["box"] == name
+
+
 def test_a_part_of_the_hosts() -> None:
     assert list(evaluated(LAB_HOSTS="cp-1,order-1")["vm"]["machines"]) == ["cp-1", "order-1"]
 
