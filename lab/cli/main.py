@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -270,14 +272,32 @@ def completion(shell_name: str) -> None:
     output.data(kind(cli, {}, "lab", "_LAB_COMPLETE").source())
 
 
+def _tidy_up_when_ended() -> None:
+    """Let `timeout`, a CI that gives up and a terminal that closes end a command as Ctrl-C does: with what it began."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _interrupted)
+
+
+def _interrupted(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
+
+
+def _exit_code(abort: click.exceptions.Abort) -> int:
+    """Return what a shell would say of the signal that ended the command."""
+    cause = abort.__cause__
+    return 128 + (cause.args[0] if cause is not None and cause.args else signal.SIGINT)
+
+
 def main() -> None:
     """Run `lab`; every error is one message and an exit code."""
     output.accept_any_terminal()
+    _tidy_up_when_ended()
     try:
         cli.main(prog_name="lab", standalone_mode=False)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as abort:
         output.say("interrupted")
-        sys.exit(130)
+        sys.exit(_exit_code(abort))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -46,3 +48,49 @@ def test_exit_codes(
     assert words in told.err
     assert "Traceback" not in told.err
     assert code == 0 or not told.out, "talk goes to stderr"
+
+
+# A command that is at its work until somebody ends it, and tidies up then.
+AT_WORK = """
+import signal, sys, click
+from lab.cli import main as command
+
+@click.command()
+def work():
+    try:
+        print("at work", flush=True)
+        signal.pause()
+    finally:
+        print("tidied up", flush=True)
+
+command.cli = work
+sys.argv = ["lab"]
+command.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_with_what_it_began(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", AT_WORK],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: [signal.signal(one, signal.default_int_handler) for one in (signal.SIGINT, signal.SIGHUP)],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(number)
+        out, told = process.communicate(timeout=20)
+    assert (process.returncode, out) == (128 + number, "tidied up\n")
+    assert told.strip() == "interrupted"
+
+
+def test_one_that_was_told_to_outlive_its_terminal_does() -> None:
+    with subprocess.Popen(["nohup", sys.executable, "-c", AT_WORK], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
