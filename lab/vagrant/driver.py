@@ -81,6 +81,7 @@ class VagrantDriver:
         began = time.monotonic()
         with self.place.locked():
             self.machines.require_tools()
+            self.machines.require_ours()
             self.place.require_short(topology.hosts)
             self._end()
             try:

@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab.driver import LabError, Progress, checkout
 from lab.topology import load
@@ -48,6 +49,16 @@ class Machines:
             raise LabError(
                 "libvirt does not answer; next: systemctl start libvirtd, or .ci/libvirt start where no systemd runs"
             )
+
+    def require_ours(self) -> None:
+        """Refuse to replace the machines of another checkout's lab of the same name.
+
+        Raises:
+            LabError: there are some; the text says where their lab is.
+        """
+        theirs = self._of_others(self._machine_names()) if self.provider == "libvirt" else {}
+        for name, folder in sorted(theirs.items()):
+            raise LabError(f"{name} is a machine of the lab in {folder}; end it there first: lab down")
 
     def accel(self) -> str:
         """Return how machines run here: kvm or tcg.
@@ -140,18 +151,34 @@ class Machines:
     def _sweep(self, hosts: Sequence[str]) -> None:
         """Take away what a crash in the middle of Vagrant's work left behind: by whole names, never more."""
         network = f"meshyard-{self.place.name}"
-        wanted = {f"{network}-{host}" for host in hosts or self._names()}
+        wanted = self._machine_names(hosts)
+        theirs = self._of_others(wanted)
+        wanted -= set(theirs)
         for name in wanted.intersection(self._virsh("list", "--all", "--name").split()):
             self._virsh("destroy", name)
             self._virsh("undefine", name, "--managed-save", "--snapshots-metadata")
         for name in {f"{name}.img" for name in wanted}.intersection(self._virsh("vol-list", "default").split()):
             self._virsh("vol-delete", name, "default")
-        if not hosts and network in self._virsh("net-list", "--all", "--name").split():
+        if not hosts and not theirs and network in self._virsh("net-list", "--all", "--name").split():
             self._virsh("net-destroy", network)
             self._virsh("net-undefine", network)
 
+    def _of_others(self, names: Iterable[str]) -> dict[str, str]:
+        """Return machine -> folder of its lab, of those machines that another checkout has made."""
+        exist = set(names).intersection(self._virsh("list", "--all", "--name").split())
+        folders = {name: self._virsh("desc", name).strip() for name in exist}
+        return {
+            name: folder
+            for name, folder in folders.items()
+            if Path(folder).is_absolute() and folder != str(self.place.path)
+        }
+
+    def _machine_names(self, hosts: Sequence[str] = ()) -> set[str]:
+        """Return what libvirt calls the machines of some hosts, of all when none is named."""
+        return {f"meshyard-{self.place.name}-{host}" for host in hosts or self._names()}
+
     def _names(self) -> list[str]:
-        """Return the names that machines of this lab have or may have."""
+        """Return the hosts that machines of this lab are or may be."""
         known = self.place.topology if self.place.topology.exists() else checkout() / "lab" / "topology.yaml"
         return list(load(known).hosts)
 

@@ -77,7 +77,8 @@ def test_what_a_crash_left_is_taken_away_by_whole_names(machines: Machines, tmp_
     volumes = f"vol-list) for one in meshyard-default-order-1 {theirs}; do echo $one.img /path; done ;;"
     program(tmp_path, "virsh", f'shift; echo "$@" >>{asked}; case $1 in {listed} {volumes} esac')
     machines.destroy()
-    changed = [line for line in asked.read_text().splitlines() if "list" not in line and line != "uri"]
+    looks = {"uri", "list", "vol-list", "net-list", "desc"}
+    changed = [line for line in asked.read_text().splitlines() if line.split()[0] not in looks]
     assert changed == [
         "destroy meshyard-default-cp-1",
         "undefine meshyard-default-cp-1 --managed-save --snapshots-metadata",
@@ -85,6 +86,31 @@ def test_what_a_crash_left_is_taken_away_by_whole_names(machines: Machines, tmp_
         "net-destroy meshyard-default",
         "net-undefine meshyard-default",
     ]
+
+
+def others(tmp_path: Path, folder: object) -> Path:
+    """Let libvirt have a machine with the name of one of ours, made by the lab in `folder`; return what it is asked."""
+    asked = tmp_path / "asked"
+    answers = f"list) echo meshyard-default-cp-1 ;; net-list) echo meshyard-default ;; desc) echo {folder} ;;"
+    volumes = "vol-list) echo meshyard-default-cp-1.img /path ;;"
+    program(tmp_path, "virsh", f'shift; echo "$@" >>{asked}; case $1 in {answers} {volumes} esac')
+    return asked
+
+
+def test_the_machines_of_another_checkout_are_left_alone(machines: Machines, tmp_path: Path) -> None:
+    asked = others(tmp_path, "/elsewhere/.lab/default")
+    machines.destroy()
+    assert {line.split()[0] for line in asked.read_text().splitlines()} <= {"uri", "list", "vol-list", "desc"}
+    with pytest.raises(LabError, match=r"cp-1 is a machine of the lab in /elsewhere/.+; end it there first"):
+        machines.require_ours()
+
+
+@pytest.mark.parametrize("folder", ["own", "", "No description for domain"])
+def test_its_own_and_those_that_nobody_claims_are_not(machines: Machines, tmp_path: Path, folder: str) -> None:
+    asked = others(tmp_path, machines.place.path if folder == "own" else f"'{folder}'")
+    machines.require_ours()
+    machines.destroy()
+    assert "destroy meshyard-default-cp-1" in asked.read_text()
 
 
 def test_machines_that_vagrant_cannot_destroy_are_not_forgotten(machines: Machines, tmp_path: Path) -> None:
