@@ -17,7 +17,7 @@ from lab.compose.engine import Engine, connect
 from lab.compose.hosts import Hosts
 from lab.compose.place import HOST_LABEL, Place
 from lab.compose.render import compose_text
-from lab.compose.sweep import others, sweep
+from lab.compose.sweep import elsewhere, others, sweep
 from lab.driver import Completed, LabError, Progress, checkout
 from lab.follow import Say, as_lab_error, follow
 from lab.topology import HostSpec, Topology, from_json, to_json
@@ -86,7 +86,8 @@ class ComposeDriver:
             self._end()
 
     def _end(self) -> None:
-        sweep(self.engine, self.place)
+        if not elsewhere(self.engine, self.place):
+            sweep(self.engine, self.place)
         self.place.remove()
 
     def _up(self, topology: Topology, timeout_s: float) -> Iterator[Progress]:
@@ -94,6 +95,10 @@ class ComposeDriver:
         if up := others(self.engine, self.place):
             end = f"lab --lab {up[0]} --driver compose down"
             raise LabError(f"the lab {up[0]!r} is on this engine already, which carries one at a time; end it: {end}")
+        if folder := elsewhere(self.engine, self.place):
+            raise LabError(
+                f"the lab {self.lab_name!r} on this engine is that of {folder}; end it there first: lab down"
+            )
         self._end()
         subnets.require_free(self.engine, topology)
         images: dict[str, str] = {}

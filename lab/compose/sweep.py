@@ -24,13 +24,14 @@ from lab.compose.engine import Engine
 from lab.compose.place import HOST_LABEL, LAB_LABEL, UNIT_LABEL, Place
 from lab.compose.render import volumes_of
 from lab.compose.report import HOST_UNIT
-from lab.driver import LabError
+from lab.driver import LabError, checkout
 from lab.topology import HostSpec
 
 AT_ONCE = 8
 SWEEP_TIMEOUT_S = 60.0
 PAUSE_S = 0.1
 QUIET_S = 1.0  # at least; on a slow engine as long as its slowest answer took
+FOLDER_LABEL = "com.docker.compose.project.working_dir"
 # Each `docker compose` that we start has this in its environment, and so have the programs it starts.
 MARK = "MESHYARD_STARTS"
 
@@ -68,6 +69,16 @@ def others(engine: Engine, place: Place) -> list[str]:
     """Return the names of the other labs on this engine; a machine carries one."""
     found = engine.client.api.networks(filters={"label": LAB_LABEL})
     return sorted({network["Labels"][LAB_LABEL] for network in found} - {place.name})
+
+
+def elsewhere(engine: Engine, place: Place) -> str:
+    """Return the checkout whose lab of the same name is on this engine; empty when there is none but ours.
+
+    Compose notes on each container in which folder it was started. Whose folder is gone is nobody's.
+    """
+    containers = engine.client.api.containers(all=True, filters={"label": f"{LAB_LABEL}={place.name}"})
+    folders = {one["Labels"].get(FOLDER_LABEL, "") for one in containers} - {"", str(checkout())}
+    return next((folder for folder in sorted(folders) if Path(folder).exists()), "")
 
 
 def end_strays(place: Place) -> None:

@@ -164,14 +164,11 @@ class Machines:
             self._virsh("net-undefine", network)
 
     def _of_others(self, names: Iterable[str]) -> dict[str, str]:
-        """Return machine -> folder of its lab, of those machines that another checkout has made."""
+        """Return machine -> folder of its lab, of those of another checkout. Whose folder is gone is nobody's."""
         exist = set(names).intersection(self._virsh("list", "--all", "--name").split())
-        folders = {name: self._virsh("desc", name).strip() for name in exist}
-        return {
-            name: folder
-            for name, folder in folders.items()
-            if Path(folder).is_absolute() and folder != str(self.place.path)
-        }
+        folders = {name: Path(self._virsh("desc", name).strip()) for name in exist}
+        ours = self.place.path
+        return {name: str(one) for name, one in folders.items() if one.is_absolute() and one != ours and one.exists()}
 
     def _machine_names(self, hosts: Sequence[str] = ()) -> set[str]:
         """Return what libvirt calls the machines of some hosts, of all when none is named."""

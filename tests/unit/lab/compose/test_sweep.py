@@ -122,3 +122,21 @@ def test_the_volumes_of_one_host(tmp_path: Path, name: str, is_its: bool) -> Non
     host = load(checkout() / "lab" / "topology.yaml").hosts["order-1"]
     host = dataclasses.replace(host, name="order")
     assert sweep.is_volume_of(name, Place(tmp_path / "mine"), host) is is_its
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_named"),
+    [
+        pytest.param("elsewhere", True, id="of a checkout that there is"),
+        pytest.param("gone", False, id="of one that is gone: nobody would end it"),
+        pytest.param("", False, id="that Compose has not made"),
+        pytest.param("own", False, id="our own"),
+    ],
+)
+def test_whose_lab_is_on_the_engine(tmp_path: Path, folder: str, is_named: bool) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    found = {"own": str(checkout()), "": ""}.get(folder, str(tmp_path / folder))
+    labels = {LAB_LABEL: "mine"} | ({sweep.FOLDER_LABEL: found} if found else {})
+    api = SimpleNamespace(containers=lambda **_: [{"Id": "one", "Labels": labels}])
+    engine: Any = SimpleNamespace(client=SimpleNamespace(api=api))
+    assert sweep.elsewhere(engine, Place(tmp_path / "mine")) == (found if is_named else "")
