@@ -34,6 +34,7 @@ GLIBC = "2.34"  # Debian 12, Ubuntu 22.04 and all that came later have it or a n
 BUILD_TIMEOUT_S = 120.0
 EPOCH = 315532800  # 1980-01-01, the oldest time that a zip file can tell: the same packages are the same archive
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+KEPT = 3  # archives of each kind; somebody may still be unpacking the one before
 VERSION_LENGTH = 12  # hexadecimal digits of a SHA-256; enough that two versions on one host differ
 
 
@@ -79,6 +80,7 @@ def archive_for(what: str, target: Target, project: Path, cache: Path) -> dict[s
                 if sources:
                     trees.append(_own(target, sources, Path(scratch)))
                 _pack(archive, trees)
+            _forget_old(what, cache)
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
     return {"version": version, "archive": str(archive), "sha256": sha256}
 
@@ -137,6 +139,12 @@ def _pack(archive: Path, trees: list[Path]) -> None:
             for path in sorted(tree.rglob("*")):
                 tar.add(path, str(path.relative_to(tree)), recursive=False, filter=_plain)
     staged.replace(archive)
+
+
+def _forget_old(what: str, cache: Path) -> None:
+    """Remove all but the newest archives: each edit of the project makes one more, of forty megabytes."""
+    for old in sorted(cache.glob(f"{what}-*.tar.gz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        old.unlink()
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from lab import payload
 from lab.payload import VERSION_LENGTH, digest_of, sources_of
 
 
@@ -40,3 +42,15 @@ def test_the_sources_are_code_and_no_leavings(tmp_path: Path) -> None:
         path.write_text(name)
     found = dict(sources_of(tmp_path))
     assert sorted(found) == ["LICENSE", "README.md", "lab/b.py", "mesh/a.py", "pyproject.toml"]
+
+
+def test_of_each_kind_the_newest_archives_are_kept(tmp_path: Path) -> None:
+    for age in range(5):
+        for what in ("mesh", "demo-services"):
+            path = tmp_path / f"{what}-{age}.tar.gz"
+            path.touch()
+            os.utime(path, (1000 - age, 1000 - age))
+    payload._forget_old("mesh", tmp_path)
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert {name for name in kept if name.startswith("mesh")} == {f"mesh-{age}.tar.gz" for age in range(payload.KEPT)}
+    assert len([name for name in kept if name.startswith("demo")]) == 5
