@@ -25,8 +25,8 @@ from lab.vagrant.way_in import WayIn, config_text, forwards_of
 PATIENCE_S = {"kvm": 900.0, "tcg": 5400.0}
 SLOWNESS = {"kvm": 1.0, "tcg": 6.0}
 RUN_TIMEOUT_S = 30.0
-PLAYBOOKS = ("site.yml", "strangers.yml")
-KEPT_LOGS = ("box", "vagrant", "ansible")  # what says why a start failed
+SITE, STRANGERS = "site.yml", "strangers.yml"
+KEPT_LOGS = ("box", "vagrant", "ansible", "ansible-strangers")  # what says why a start failed
 
 
 class VagrantDriver:
@@ -105,11 +105,12 @@ class VagrantDriver:
     def _furnish(self, topology: Topology, accel: str, began: float, deadline: float) -> Iterator[Progress]:
         """Put the mesh onto machines that answer, and open the ways in."""
         self._find(topology)
-        self.place.write_variables(onto.variables(self.hosts.management_interfaces(topology.control_plane)))
-        for playbook in PLAYBOOKS:
-            limit_s = deadline - time.monotonic()
-            yield from play.run(playbook, self.place, began=began, limit_s=limit_s)
-            yield Progress(f"ansible: {playbook} done", elapsed_s=time.monotonic() - began)
+        management = self.hosts.management_interfaces(topology.control_plane)
+        self.place.write_variables(onto.variables(management, is_emulated=accel == "tcg"))
+        limit_s = deadline - time.monotonic()
+        run = functools.partial(play.run, place=self.place, began=began, limit_s=limit_s, is_emulated=accel == "tcg")
+        yield from patience.beside(run(SITE), run(STRANGERS, log="ansible-strangers"))
+        yield Progress(f"ansible: {SITE} and {STRANGERS} done", elapsed_s=time.monotonic() - began)
         ports = self._free_ports(topology)
         self._open(topology, ports)
         yield from talk.as_operator(self.operator_address(), began, talk.watch(topology.services, deadline))
@@ -164,8 +165,10 @@ class VagrantDriver:
             try:
                 yield from self.machines.boot([host.name], state["accel"], began=began)
                 self._find(topology)
-                limit_s = deadline - time.monotonic()
-                yield from play.run("site.yml", self.place, hosts=[host.name], began=began, limit_s=limit_s)
+                limit_s, is_emulated = deadline - time.monotonic(), state["accel"] == "tcg"
+                yield from play.run(
+                    SITE, self.place, hosts=[host.name], began=began, limit_s=limit_s, is_emulated=is_emulated
+                )
                 yield from talk.as_operator(self.operator_address(), began, talk.watch((host,), deadline))
             except BaseException:
                 self._remove([host.name])

@@ -14,16 +14,19 @@ from lab.vagrant.units import BORN, SERVICES
 
 STATE = ("/var/lib/mesh", "/run/mesh", "/var/log/mesh", "/var/lib/app")
 SSH_PORT = 22
+UNHURRIED = {"mesh_agent_ask_every_s": 10, "mesh_agent_patience_s": 900}
 SECRETS = ("/etc/mesh/join-token", "/etc/mesh/roots.pem")
 
 
-def variables(management: Sequence[str]) -> dict[str, Any]:
+def variables(management: Sequence[str], *, is_emulated: bool) -> dict[str, Any]:
     """Return what Ansible has to know of machines from the box: its packages are in, the lab comes in by another way.
 
     Args:
         management: the interfaces by which machines are reached, which are no part of the mesh.
+        is_emulated: every question costs such a machine seconds.
     """
     return {
+        **(UNHURRIED if is_emulated else {}),
         "ansible_become": False,
         "base_manage_packages": False,
         "mesh_agent_management_interfaces": list(management),

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lab.driver import LabError, Progress
@@ -66,7 +66,7 @@ def follow(
     limit_s: float,
     cwd: Path,
     environment: Mapping[str, str],
-) -> Iterator[Progress]:
+) -> Generator[Progress]:
     """Run a program that takes long, and yield again and again what it is at.
 
     Args:
@@ -96,6 +96,15 @@ def follow(
                 process.wait(LOOK_S)
     if process.returncode:
         raise LabError(f"{at()}: it failed")
+
+
+def beside(first: Generator[Progress], second: Generator[Progress]) -> Iterator[Progress]:
+    """Do two works at once; yield the steps of the first, then what is left of the second. One that fails ends both."""
+    with contextlib.closing(first), contextlib.closing(second):
+        for step in first:
+            yield step
+            next(second, None)
+        yield from second
 
 
 @contextlib.contextmanager

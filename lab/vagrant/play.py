@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from lab.driver import LabError, Progress, checkout
@@ -23,7 +24,9 @@ def run(
     hosts: Sequence[str] = (),
     began: float,
     limit_s: float,
-) -> Iterator[Progress]:
+    is_emulated: bool,
+    log: str = "ansible",
+) -> Generator[Progress]:
     """Run a playbook of ansible/ against the machines of a lab.
 
     Args:
@@ -32,27 +35,29 @@ def run(
         hosts: only these; empty for all.
         began: monotonic seconds; when the whole command began.
         limit_s: how long it may take.
+        is_emulated: the machines are slow.
+        log: where what it says goes.
 
     Raises:
         LabError: a task failed, or it took too long; with what Ansible said last.
     """
-    folder, log = checkout() / "ansible", place.log("ansible")
+    folder, said = checkout() / "ansible", place.log(log)
     argv = [str(Path(sys.prefix) / "bin" / "ansible-playbook"), playbook]
     if hosts:
         argv += ["--limit", ",".join(hosts)]
-    start = patience.size_of(log)
+    start = patience.size_of(said)
     try:
         yield from patience.follow(
             argv,
-            log,
-            at=lambda: f"ansible: {task_of(patience.text_since(log, start))}",
+            said,
+            at=lambda: f"ansible: {task_of(patience.text_since(said, start))}",
             began=began,
             limit_s=limit_s,
             cwd=folder,
-            environment=environment_of(place),
+            environment=environment_of(place) | (frugal() if is_emulated else {}),
         )
     except LabError as error:
-        raise LabError(f"{error}\n{what_failed(patience.text_since(log, start))}", exit_code=error.exit_code) from None
+        raise LabError(f"{error}\n{what_failed(patience.text_since(said, start))}", exit_code=error.exit_code) from None
 
 
 def environment_of(place: Place) -> dict[str, str]:
@@ -68,6 +73,21 @@ def environment_of(place: Place) -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "1",
         # Not its own connections: the configuration of the lab names the shared ones.
         "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto",
+    }
+
+
+def frugal() -> dict[str, str]:
+    """Return what lets Ansible keep one Python on each host, instead of starting a new one for every task.
+
+    A start with everything that a module imports costs an emulated machine five seconds: docs/decisions/.
+    """
+    found = importlib.util.find_spec("ansible_mitogen")
+    if found is None or found.origin is None:
+        raise LabError("this checkout lacks mitogen; have it installed with: make bootstrap")
+    return {
+        "ANSIBLE_STRATEGY": "mitogen_linear",
+        "ANSIBLE_STRATEGY_PLUGINS": str(Path(found.origin).parent / "plugins" / "strategy"),
+        "ANSIBLE_DEPRECATION_WARNINGS": "False",  # a strategy that is not Ansible's own is one; its version is pinned
     }
 
 

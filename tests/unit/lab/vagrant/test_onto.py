@@ -58,10 +58,11 @@ def test_the_interfaces_that_are_no_part_of_the_mesh() -> None:
 
 
 def test_what_ansible_is_told() -> None:
-    told = onto.variables(["eth0"])
+    told = onto.variables(["eth0"], is_emulated=False)
     assert told["mesh_agent_management_interfaces"] == ["eth0"]
     assert told["mesh_agent_excluded_inbound_ports"] == [22], "or the lab locks itself out"
     assert told["base_manage_packages"] is False, "the box has them, and a machine has no way to a mirror"
+    assert onto.variables(["eth0"], is_emulated=True) == {**told, **onto.UNHURRIED}
 
 
 SYSTEMCTL = """systemctl() { echo "systemctl $*" >&2; }

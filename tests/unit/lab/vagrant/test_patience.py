@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from lab.driver import LabError
+from lab.driver import LabError, Progress
 from lab.topology import load
 from lab.vagrant import patience, play
 from lab.vagrant.machines import BOOTED, batches
@@ -96,6 +97,7 @@ def test_a_program_ends_with_a_lab_command_that_is_killed(tmp_path: Path) -> Non
     )
     script = f"""
 import os, sys, time
+from collections.abc import Generator
 from pathlib import Path
 from lab.vagrant import patience
 here = Path(sys.argv[1])
@@ -162,3 +164,44 @@ def test_a_topology_is_read_back_as_it_was(tmp_path: Path) -> None:
     topology = load(ROOT / "lab/topology.yaml", {"leaf_ttl": "10s"})
     (tmp_path / "topology.json").write_text(topology_text(topology))
     assert load(tmp_path / "topology.json") == topology
+
+
+def work(name: str, steps: int, done: list[str], *, fails: bool = False) -> Generator[Progress]:
+    try:
+        for number in range(steps):
+            done.append(f"{name}{number}")
+            yield Progress(f"{name}{number}", is_done=False, elapsed_s=0.0)
+        if fails:
+            raise LabError(f"{name} failed")
+    finally:
+        done.append(f"{name} ended")
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        pytest.param((2, 3), ["a0", "a1", "b2"], id="what the second still does is told"),
+        pytest.param((3, 1), ["a0", "a1", "a2"], id="otherwise the first one's steps"),
+    ],
+)
+def test_two_works_at_once(steps: tuple[int, int], told: list[str]) -> None:
+    done: list[str] = []
+    said = [step.text for step in patience.beside(work("a", steps[0], done), work("b", steps[1], done))]
+    assert said == told
+    assert done[:3] == ["a0", "b0", "a1"], "one step of each in turn"
+    assert {"a ended", "b ended"} <= set(done)
+
+
+@pytest.mark.parametrize("failing", ["a", "b"])
+def test_one_that_fails_ends_the_other(failing: str) -> None:
+    done: list[str] = []
+    both = [work(name, 1 if name == failing else 9, done, fails=name == failing) for name in "ab"]
+    with pytest.raises(LabError, match=f"{failing} failed"):
+        list(patience.beside(*both))
+    assert {"a ended", "b ended"} <= set(done)
+    assert len(done) < 9
+
+
+def test_ansible_is_frugal_by_a_strategy_that_there_is() -> None:
+    said = play.frugal()
+    assert (Path(said["ANSIBLE_STRATEGY_PLUGINS"]) / f"{said['ANSIBLE_STRATEGY']}.py").is_file()
