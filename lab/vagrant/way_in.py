@@ -165,9 +165,12 @@ class WayIn:
             if done.returncode:
                 raise LabError(f"{host} does not answer ssh: {done.stderr.strip() or 'no word from it'}")
         for one in forwards:
+            way = f"{one.here}:{one.there}"
+            # What a connection forwards already it says it will, and does nothing: not even when the socket is gone.
+            self._ssh("-O", "cancel", "-L", way, host)
             if one.here.startswith("/"):
                 Path(one.here).unlink(missing_ok=True)
-            done = self._ssh("-O", "forward", "-L", f"{one.here}:{one.there}", host)
+            done = self._ssh("-O", "forward", "-L", way, host)
             if done.returncode:
                 raise LabError(f"forwarding {one.here} to {host}: {done.stderr.strip()}")
 

@@ -163,3 +163,29 @@ def test_a_path_that_is_too_long_for_a_socket() -> None:
     Place(Path("/checkout/.lab/default")).require_short(hosts)
     with pytest.raises(LabError, match=r"too long for a socket: .*; move the checkout"):
         Place(Path("/" + "long/" * 20 + ".lab/default")).require_short(hosts)
+
+
+# A connection as OpenSSH's master is: it makes a socket for a forward that is new to it, and otherwise only says yes.
+MASTER = """#!/bin/sh
+# ssh -F CONFIG -O WORD [-L WAY] HOST
+word=$4 way=$6 known={known}
+case $word in
+  forward) grep -qxF "$way" $known && exit 0; echo "$way" >>$known; : >"${{way%%:*}}" ;;
+  cancel) grep -vxF "$way" $known >$known.new; mv $known.new $known ;;
+esac
+"""
+
+
+def test_a_way_that_was_open_is_open_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mesh that starts anew is reached as before; a socket that was removed had not been made again."""
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(MASTER.format(known=tmp_path / "known"))
+    program.chmod(0o755)
+    (tmp_path / "known").touch()
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    ways = way_in.WayIn(Place(tmp_path / "default"))
+    socket = way_in.Forward("cp-1", str(tmp_path / "mesh.sock"), "/run/mesh/control-plane.sock")
+    for _ in range(3):
+        ways.open(["cp-1"], [socket])
+        assert Path(socket.here).exists()
