@@ -77,8 +77,9 @@ def elsewhere(engine: Engine, place: Place) -> str:
     Compose notes on each container in which folder it was started. Whose folder is gone is nobody's.
     """
     containers = engine.client.api.containers(all=True, filters={"label": f"{LAB_LABEL}={place.name}"})
-    folders = {one["Labels"].get(FOLDER_LABEL, "") for one in containers} - {"", str(checkout())}
-    return next((folder for folder in sorted(folders) if Path(folder).exists()), "")
+    folders = sorted({one["Labels"].get(FOLDER_LABEL, "") for one in containers} - {""})
+    ours = checkout().resolve()
+    return next((folder for folder in folders if Path(folder).exists() and Path(folder).resolve() != ours), "")
 
 
 def end_strays(place: Place) -> None:

@@ -167,8 +167,12 @@ class Machines:
         """Return machine -> folder of its lab, of those of another checkout. Whose folder is gone is nobody's."""
         exist = set(names).intersection(self._virsh("list", "--all", "--name").split())
         folders = {name: Path(self._virsh("desc", name).strip()) for name in exist}
-        ours = self.place.path
-        return {name: str(one) for name, one in folders.items() if one.is_absolute() and one != ours and one.exists()}
+        ours = self.place.path.resolve()
+        return {
+            name: str(one)
+            for name, one in folders.items()
+            if one.is_absolute() and one.exists() and one.resolve() != ours
+        }
 
     def _machine_names(self, hosts: Sequence[str] = ()) -> set[str]:
         """Return what libvirt calls the machines of some hosts, of all when none is named."""

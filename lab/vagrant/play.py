@@ -79,7 +79,7 @@ def environment_of(place: Place) -> dict[str, str]:
 def frugal() -> dict[str, str]:
     """Return what lets Ansible keep one Python on each host, instead of starting a new one for every task.
 
-    A start with everything that a module imports costs an emulated machine five seconds: docs/decisions/.
+    A start with everything that a module imports costs an emulated machine seconds: docs/decisions/.
     """
     found = importlib.util.find_spec("ansible_mitogen")
     if found is None or found.origin is None:

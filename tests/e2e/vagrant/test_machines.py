@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -50,9 +49,8 @@ def boot_of(lab: Lab, host: str) -> str:
         return ""
 
 
-@pytest.mark.skipif(not shutil.which("virsh"), reason="VirtualBox keeps its machines and disks elsewhere")
 def test_01_this_machine_holds_the_machines_of_the_topology_and_no_other(lab: Lab) -> None:
-    """Also those that a test before this one has added are gone, with their disks."""
+    """Also those that a test before this one has added are gone, with their disks. Asked of libvirt."""
     network = f"meshyard-{lab.driver.lab_name}"
     wanted = {f"{network}-{host['name']}" for host in lab.driver.status()["hosts"]}
     assert {name for name in virsh("list", "--all", "--name") if name.startswith(f"{network}-")} == wanted

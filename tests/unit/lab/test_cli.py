@@ -94,3 +94,15 @@ def test_one_that_was_told_to_outlive_its_terminal_does() -> None:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_comes_after_the_first_does_not_end_the_tidying_up(number: signal.Signals) -> None:
+    """A terminal that closes and a service manager send both."""
+    twice = AT_WORK.replace('print("tidied', '[signal.raise_signal(n) for n in (1, 15)]; print("tidied')
+    with subprocess.Popen([sys.executable, "-c", twice], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(number)
+        assert process.communicate(timeout=20)[0] == "tidied up\n"
+    assert process.returncode == 128 + number

@@ -106,9 +106,11 @@ def test_the_machines_of_another_checkout_are_left_alone(machines: Machines, tmp
         machines.require_ours()
 
 
-@pytest.mark.parametrize("folder", ["own", "", "No description for domain", "/gone/.lab/default"])
+@pytest.mark.parametrize("folder", ["own", "own by another way", "", "No description for domain", "/gone/.lab/default"])
 def test_its_own_and_those_that_nobody_claims_are_not(machines: Machines, tmp_path: Path, folder: str) -> None:
-    asked = others(tmp_path, machines.place.path if folder == "own" else f"'{folder}'")
+    (tmp_path / "link").symlink_to(machines.place.path)
+    ours = {"own": machines.place.path, "own by another way": tmp_path / "link"}
+    asked = others(tmp_path, ours.get(folder, f"'{folder}'"))
     machines.require_ours()
     machines.destroy()
     assert "destroy meshyard-default-cp-1" in asked.read_text()
