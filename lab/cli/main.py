@@ -280,10 +280,8 @@ def _tidy_up_when_ended() -> None:
 
 
 def _interrupted(number: int, _: FrameType | None) -> None:
-    for again in (
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # often both come, and the second must not end the tidying up
+    # Often both come, and the second must not end the tidying up.
+    for again in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(again, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
