@@ -22,11 +22,15 @@ class AccessLog:
     Args:
         path: opened for appending when first needed; "" writes nothing, "-" is standard output.
         on_dropped: told how many lines were lost.
+        on_first: told when a record waits where none did, so that nobody has to look in vain.
     """
 
-    def __init__(self, path: str, on_dropped: Callable[[int], None]) -> None:
+    def __init__(
+        self, path: str, on_dropped: Callable[[int], None], on_first: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
         self._on_dropped = on_dropped
+        self._on_first = on_first
         self._waiting: list[Callable[[], dict[str, Any]]] = []
         self._fd: int | None = None
 
@@ -35,6 +39,8 @@ class AccessLog:
         if len(self._waiting) >= MAX_WAITING:
             self._on_dropped(1)
         elif self.path:
+            if not self._waiting:
+                self._on_first()
             self._waiting.append(make_record)
 
     def flush(self) -> bool:

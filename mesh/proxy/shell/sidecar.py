@@ -48,7 +48,8 @@ class Sidecar:
         self.metrics = Metrics()
         self._group = group
         self._log_path = access_log
-        self._log = AccessLog(access_log or "", self._log_dropped)
+        self._has_records = asyncio.Event()
+        self._log = AccessLog(access_log or "", self._log_dropped, self._has_records.set)
         report = Report(bootstrap.node_id, bootstrap.service, self.metrics, self._write)
         rng = Random()  # noqa: S311  # jitter, request ids and trace ids: nothing here is a secret
         self.state = ProxyState(
@@ -138,9 +139,15 @@ class Sidecar:
             self.xds.check(self.state.now())
 
     async def _flush(self) -> None:
+        pause_s = FLUSH_EVERY_S
         while True:
-            is_more_waiting = self._log.flush()
-            await asyncio.sleep(0 if is_more_waiting else FLUSH_EVERY_S)
+            await self._has_records.wait()
+            await asyncio.sleep(pause_s)  # what comes meanwhile is of the same batch
+            self._has_records.clear()
+            pause_s = FLUSH_EVERY_S
+            if self._log.flush():
+                self._has_records.set()
+                pause_s = 0.0
 
     async def _drain(self) -> None:
         """Accept nothing more; let what is under way end, at most DRAIN_S."""

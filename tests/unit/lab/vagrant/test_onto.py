@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -90,3 +91,11 @@ def test_a_renewal_stops_empties_and_starts(tmp_path: Path, monkeypatch: pytest.
         "systemctl start --no-block mesh-redirect.service mesh-agent.service",
     ]
     assert said[0] == "systemctl stop --no-block mesh-agent.service", "the rules stay while the rest ends"
+
+
+def test_every_role_that_waits_waits_longer_for_an_emulated_machine() -> None:
+    roles = Path(__file__).resolve().parents[4] / "ansible" / "roles"
+    defaults = "\n".join(path.read_text() for path in roles.glob("*/defaults/main.yml"))
+    assert set(re.findall(r"^(\w+_patience_s):", defaults, re.MULTILINE)) == {
+        name for name in onto.UNHURRIED if name.endswith("_patience_s")
+    }

@@ -41,6 +41,17 @@ def test_what_waits_is_bounded() -> None:
     assert sum(dropped) == 3
 
 
+def test_the_first_record_of_a_batch_is_told() -> None:
+    told: list[str] = []
+    log = AccessLog("/dev/null", lambda lines: None, lambda: told.append("a record waits"))
+    log.append(dict)
+    log.append(dict)
+    assert len(told) == 1
+    log.flush()
+    log.append(dict)
+    assert len(told) == 2
+
+
 def test_without_a_path_nothing_is_kept() -> None:
     log = AccessLog("", lambda lines: None)
     log.append(dict)
