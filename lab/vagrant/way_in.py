@@ -22,8 +22,9 @@ from mesh.base import ports
 USERS = {"app": ports.UID_APP, "root": 0, "agent": ports.UID_AGENT, "sidecar": ports.UID_SIDECAR, "other": 2000}
 MEMBERS = ("app", "agent", "sidecar")  # of the group whose members may open the agent's socket
 PATH = "/opt/meshyard/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-OPEN_TIMEOUT_S = 120.0
-CHECK_TIMEOUT_S = 10.0
+# Nine emulated machines that all start their mesh anew leave one of them no moment for minutes.
+OPEN_TIMEOUT_S = 600.0
+CHECK_TIMEOUT_S = 60.0
 UNREACHABLE = 255  # ssh's own exit code when the way, not the command, failed
 
 # Runs a command and ends it, children and all, when whoever listens to it is gone: sshd lets it go on otherwise.
@@ -91,9 +92,9 @@ COMMON = """Host *
   ControlMaster auto
   ControlPath "{sockets}"
   ControlPersist yes
-  ConnectTimeout 60
+  ConnectTimeout 300
   ServerAliveInterval 15
-  ServerAliveCountMax 8
+  ServerAliveCountMax 40
   LogLevel ERROR
 """
 

@@ -131,3 +131,8 @@ def test_a_running_lab_has_the_hosts_that_were_added_to_it(tmp_path: Path) -> No
     only = TOPOLOGY.only(["cp-1", "payment-1", "order-1"])
     (tmp_path / ".lab/trial/topology.json").write_text(topology_text(only))
     assert sorted(evaluated(tmp_path)["vm"]["machines"]) == ["cp-1", "order-1", "payment-1"]
+
+
+def test_the_control_plane_is_waited_for_by_all_and_gets_more_of_a_busy_processor(asked: dict[str, Any]) -> None:
+    shares = {name: one["vm"]["providers"]["libvirt"].get("shares") for name, one in asked["vm"]["machines"].items()}
+    assert {name for name, share in shares.items() if share} == {TOPOLOGY.control_plane.name}
