@@ -1,7 +1,7 @@
 """What a request shows to an L7 permission, and whether the permission's match takes it.
 
-The rules are Envoy's, because Envoy may stand where our sidecar stands: the path has no query, all values of a
-header are joined with a comma, a regular expression must match the whole text.
+The rules are Envoy's, because Envoy may stand where our sidecar stands: the path has no query, of several values of a
+header each is looked at and one that matches is enough, a regular expression must match the whole text.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def header_matches(header: HeaderMatch, values: tuple[str, ...] | None) -> bool:
         return ((values is not None) == header.present) != header.invert
     if values is None:
         return False
-    return _value_matches(header, ",".join(values)) != header.invert
+    return any(_value_matches(header, value) for value in values) != header.invert
 
 
 def _value_matches(header: HeaderMatch, value: str) -> bool:
-    """Compare a header's joined value with the one condition that is set."""
+    """Compare one value of a header with the one condition that is set."""
     if header.regex is not None:
         return compile_regex(header.regex).fullmatch(value)  # ignore_case does not go with it: refused when read
     fold = _lower_ascii if header.ignore_case else str

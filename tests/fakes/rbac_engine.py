@@ -68,7 +68,7 @@ def header_matches(matcher: Any, request: HttpRequest) -> bool:
         return bool(((values is not None) == matcher.present_match) != matcher.invert_match)
     if values is None:
         return False
-    return _string(matcher.string_match, ",".join(values)) != bool(matcher.invert_match)
+    return any(_string(matcher.string_match, value) for value in values) != bool(matcher.invert_match)
 
 
 def _string(matcher: Any, value: str) -> bool:

@@ -1,9 +1,10 @@
 """Conditions on a request, compiled once into small functions: paths, headers, strings.
 
-What each protobuf matcher means is Envoy's: a header that is absent matches no value matcher, inverted or not; several
-values of one header are looked at as one string joined by commas; a regex must match the whole string.
+What each protobuf matcher means is Envoy's: a header that is absent matches no value matcher, inverted or not; of
+several values of one header each is looked at, and one that matches is a match; a regex must match the whole string.
+Were the values joined, a rule that denies `x-role: admin` would not see it beside another `x-role`.
 
-Source: Envoy `route_components.proto` HeaderMatcher, `type/matcher/v3/string.proto`, `path.proto`.
+Source: Envoy `route_components.proto` HeaderMatcher, `type/matcher/v3/string.proto`, `path.proto`; CVE-2026-26308.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _WORDS = re.compile(r"[A-Za-z0-9_-]+(\|[A-Za-z0-9_-]+)*", re.ASCII)
 
 Predicate = Callable[[RequestView], bool]
 StringPredicate = Callable[[str], bool]
+Values = tuple[str, ...] | None
+"""All values of a header, in order; None: it is not there."""
 
 UNDERSTOOD = {
     "envoy.config.route.v3.HeaderMatcher": fields(
@@ -154,19 +157,24 @@ def header_matcher(matcher: Any, at: Place) -> Predicate:
     test = _header_value_test(kind, matcher, at)
     if name == ":method" and not invert:
         return lambda view: test(view.method)
-    return _on_value(read, test, invert=invert, missing="" if is_empty_when_missing else None)
+    return _on_values(read, test, invert=invert, missing=("",) if is_empty_when_missing else None)
 
 
-def _on_value(
-    read: Callable[[RequestView], str | None], test: StringPredicate, *, invert: bool, missing: str | None
+def _on_values(
+    read: Callable[[RequestView], Values], test: StringPredicate, *, invert: bool, missing: Values
 ) -> Predicate:
-    """Test the value of a header; `missing` stands for one that is not there, None: then nothing matches."""
+    """Test the values of a header; `missing` stands for one that is not there, None: then nothing matches."""
 
     def matches(view: RequestView) -> bool:
-        value = read(view)
-        if value is None:
-            value = missing
-        return value is not None and test(value) != invert
+        values = read(view)
+        if values is None:
+            values = missing
+        if values is None:
+            return False
+        for value in values:
+            if test(value):
+                return not invert
+        return invert
 
     return matches
 
@@ -179,26 +187,20 @@ def _header_value_test(kind: str, matcher: Any, at: Place) -> StringPredicate:
     return _text_matcher(kind.removesuffix("_match"), getattr(matcher, kind))
 
 
-def _reader(name: str, at: Place) -> Callable[[RequestView], str | None]:
-    """Return what fetches the value of a header: None when the request does not carry it."""
+def _reader(name: str, at: Place) -> Callable[[RequestView], Values]:
+    """Return what fetches the values of a header: None when the request does not carry it."""
     if name == ":method":
-        return lambda view: view.method or None
+        return lambda view: (view.method,) if view.method else None
     if name in (":authority", "host"):
-        return lambda view: view.authority or None
+        return lambda view: (view.authority,) if view.authority else None
     if name == ":path":
-        return lambda view: f"{view.path}?{view.query}" if view.query else view.path or None
+        return lambda view: (f"{view.path}?{view.query}" if view.query else view.path,) if view.path else None
     if name.startswith(":"):
         raise at.not_implemented(f"the pseudo header {name}")
     if not name:
         raise at.nack("a header matcher without a name")
 
-    def read(view: RequestView) -> str | None:
-        values = view.headers.get(name)
-        if values is None:
-            return None
-        return values[0] if len(values) == 1 else ",".join(values)
-
-    return read
+    return lambda view: view.headers.get(name)
 
 
 def path_string(matcher: Any, at: Place) -> Predicate:
