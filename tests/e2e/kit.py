@@ -28,6 +28,7 @@ from lab import choice, keeper
 from lab.add import spec_of
 from lab.driver import Completed, Driver, LabError, Progress, checkout
 from lab.topology import Topology, load
+from tests.e2e.pages import SidecarPages
 
 POLL_S = 0.03
 SILENCE_S = 30.0  # after so long one says what is waited for
@@ -244,10 +245,13 @@ class Lab:
         records = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
         return [record for record in records if all(_fits(record.get(key), value) for key, value in wanted.items())]
 
-    def clusters(self, host: str) -> dict[str, dict[str, Any]]:
-        """Return what the admin page of a host's sidecar says of its clusters, by name."""
-        answer = self.http(host, "GET", "http://127.0.0.1:15000/clusters", user="root")
-        return {cluster["name"]: cluster for cluster in answer.json}
+    def admin(self, host: str, page: str) -> Answer:
+        """Return a page of the admin port of a host's sidecar."""
+        return self.http(host, "GET", f"http://127.0.0.1:15000/{page}", user="root")
+
+    def sidecar(self, host: str) -> SidecarPages:
+        """Return what the sidecar of a host says of itself, whichever data plane it is."""
+        return SidecarPages(lambda page: self.admin(host, page).json)
 
     def mesh(self, *argv: str, stdin: str = "") -> Completed:
         """Run the `mesh` command against this lab's control plane, as its operator."""
@@ -323,10 +327,19 @@ def intentions(destination: str, *rows: tuple[str, str]) -> str:
 
 
 def topology_of(settings: Mapping[str, str] | None = None, path: Path | None = None) -> Topology:
-    """Return the topology that a test wants; LAB_HOSTS may have chosen a part of the lab's own."""
+    """Return the topology that a test wants; LAB_HOSTS may have chosen a part of the lab's own, SIDECAR data planes."""
     topology = load(path or checkout() / "lab" / "topology.yaml", settings or {})
     part = os.environ.get("LAB_HOSTS", "")
-    return topology.only(part.split(",")) if part and path is None else topology
+    topology = topology.only(part.split(",")) if part and path is None else topology
+    return topology.with_sidecars(_sidecars_among(topology))
+
+
+def _sidecars_among(topology: Topology) -> str:
+    """Return what SIDECAR says of the hosts that there are."""
+    said = os.environ.get("SIDECAR", "")
+    if "=" not in said:
+        return said
+    return ",".join(item for item in said.split(",") if item.partition("=")[0] in topology.hosts)
 
 
 def only_on(*drivers: str, why: str) -> pytest.MarkDecorator:

@@ -198,10 +198,11 @@ class DownstreamHttp(asyncio.Protocol):
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer what breaks the protocol, and read nothing behind it."""
-        self._wire.write(emit.local_response(error.status, f"{error}\n".encode(), request=None))
+        said = f"{error}\n".encode()
+        self._wire.write(emit.local_response(error.status, said, request=None))
         reply = local_reply(Failure.DOWNSTREAM_PROTOCOL_ERROR)
-        chain = self._in_force.chain
-        self._state.recorder.malformed(self._facts, chain, Ending(error.status, (reply.flag,), reply.details))
+        ending = Ending(error.status, (reply.flag,), reply.details, bytes_sent=len(said))
+        self._state.recorder.malformed(self._facts, self._in_force.chain, ending)
         self._linger()
 
     def _give_up_body(self, drive: Drive, error: RemoteProtocolError) -> None:

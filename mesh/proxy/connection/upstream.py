@@ -116,7 +116,11 @@ class UpstreamHttp(asyncio.Protocol):
         """Tell whoever waits, and the pool."""
         self._home.closed(self)
         exchange, self._exchange = self._exchange, None
-        if exchange is not None:
+        if exchange is None:
+            return
+        if exc is None and self._body is not None:  # a clean end in the middle of an answer
+            exchange.on_upstream_lost(Failure.UPSTREAM_PROTOCOL_ERROR, "the connection ended before the answer did")
+        else:
             exchange.on_upstream_lost(Failure.UPSTREAM_CLOSED, "" if exc is None else _said(exc))
 
     def pause_writing(self) -> None:

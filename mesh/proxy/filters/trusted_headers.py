@@ -4,8 +4,8 @@ From a peer nothing of the kind is believed: `x-envoy-*`, `x-mesh-*` and `x-forw
 any rule looks, and the last is written anew from the certificate. The retry headers of the application on this host
 are honoured by the router. Whoever wrote them, `emit_request` lets none of these names through.
 
-`x-forwarded-for` is not the mesh's: it passes as it came and nothing is added, as with Envoy's `use_remote_address:
-false`, its default. An address proves nothing here; who calls is in `x-forwarded-client-cert`.
+`x-forwarded-for` is not the mesh's: it passes as it came and nothing is added. An address proves nothing here; who
+calls is in `x-forwarded-client-cert`. `x-forwarded-proto` says, as with Envoy, what the application spoke: plain HTTP.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from mesh.proxy.http.emit import encode_fields
 from mesh.proxy.http.trusted import trusted_names_in
 
 CLIENT_CERT = "x-forwarded-client-cert"
+PROTO = "x-forwarded-proto"
+_FROM_HERE, _FROM_A_PEER = f"{PROTO}: http\r\n".encode(), f"{PROTO}: https\r\n".encode()
+_PROTO = frozenset({PROTO})
 
 
 async def trusted_headers(request: Request, call_next: Handler) -> Response:
@@ -29,6 +32,11 @@ async def trusted_headers(request: Request, call_next: Handler) -> Response:
             request.view = replace(request.view, headers=rest)
         if request.chain.is_forwarding_client_identity:
             request.suffix += request.facts.identity_suffix
+        if PROTO not in request.view.headers:
+            request.suffix += _FROM_A_PEER  # one that is no sidecar: it would have said
+    else:
+        request.remove |= _PROTO
+        request.suffix += _FROM_HERE
     return await call_next(request)
 
 

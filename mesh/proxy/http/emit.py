@@ -22,7 +22,6 @@ from mesh.proxy.http.response import ResponseHead
 from mesh.proxy.http.trusted import HOP_BY_HOP, trusted_names_in
 
 _NOTHING: frozenset[str] = frozenset()
-_EXPECT = frozenset({"expect"})
 _HOST = frozenset({"host"})
 # Coding of the body: decided by us for this hop, so written by us.
 _CODING = frozenset({"transfer-encoding"})
@@ -59,14 +58,11 @@ def emit_request(
         remove: lower-case names to leave out besides the usual ones. Name here what the suffix replaces.
         keep: lower-case trusted names (x-envoy-..., x-mesh-...) to let through, when the downstream may write them.
 
-    The body goes as it was framed: `head.body`. `Expect: 100-continue` goes with it; a caller that answers 100
-    itself removes it. Upgrade is gone, so the answer cannot be a 101 we asked for.
+    The body goes as it was framed: `head.body`. Without Expect nobody upstream has to be waited for, and without
+    Upgrade the answer cannot be a 101 we asked for.
     """
     target = head.path if head.query is None else f"{head.path}?{head.query}"
     drop = _dropped(head.fields, head.nominated, remove, keep)
-    if not head.expects_continue:
-        # An expectation of HTTP/1.0 was ignored, as it must be; in HTTP/1.1 it would come to life.
-        drop |= _EXPECT
     if head.is_absolute:
         # The target's authority is the one that counts (RFC 9112 section 3.2.2); the upstream gets origin form.
         start = f"{head.method} {target} HTTP/1.1\r\nhost: {head.authority}\r\n"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Fields of one hop (RFC 9110 section 7.6.1), and what belongs to an upgrade that is never done.
+# Fields of one hop (RFC 9110 section 7.6.1), what belongs to an upgrade that is never done, and the expectation of a
+# 100, which this proxy answers itself.
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer"}
-    | {"upgrade", "http2-settings"}
+    | {"upgrade", "http2-settings", "expect"}
 )
 # A head that has one of these is refused: it may be a framing field to somebody behind us.
 FRAMING_ALIASES = frozenset({"content_length", "transfer_encoding"})

@@ -207,7 +207,7 @@ class RetryState:
         self._move(Event.GIVE_UP)
         if isinstance(outcome, Responded):
             return GiveUp(more, None, reason)
-        return GiveUp((local_reply(outcome).flag, *more), outcome, reason)
+        return GiveUp((*more, local_reply(outcome).flag), outcome, reason)  # in the order in which they arose
 
     def _move(self, event: Event) -> None:
         state = TRANSITIONS.get((self._state, event))

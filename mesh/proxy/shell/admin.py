@@ -1,4 +1,4 @@
-"""The admin page on 127.0.0.1:15000: ready, statistics, clusters, configuration, certificates.
+"""The admin page on 127.0.0.1:15000: ready, statistics, clusters, configuration, certificates, tables.
 
 Loopback only, and only under a loopback name: a page that a browser was led to under another Host gets nothing. Who may
 dial the port on a host is iptables' to say (the agent and root). The page only shows: nothing here changes the proxy,
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl
 
 from mesh.base.errors import RemoteProtocolError
 from mesh.proxy.http import emit
@@ -20,8 +21,13 @@ from mesh.proxy.http.reader import RequestReader
 IDLE_TIMEOUT_S = 30.0
 _NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
-Page = Callable[[], tuple[int, str, bytes]]
-"""Return status, content type, body."""
+Answer = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+Query = Mapping[str, str]
+"""What stands behind the question mark; a name without a value has an empty one."""
+
+Page = Callable[[Query], Answer]
 
 
 class AdminConnection(asyncio.Protocol):
@@ -66,23 +72,23 @@ class AdminConnection(asyncio.Protocol):
             emit.local_response(status, body, request=head, keep_alive=keep_alive, content_type=content_type)
         )
 
-    def _page(self, head: RequestHead) -> tuple[int, str, bytes]:
+    def _page(self, head: RequestHead) -> Answer:
         if head.authority.host not in _NAMES:
             return text(403, "the admin page answers to 127.0.0.1 and localhost only")
         method = "GET" if head.method == "HEAD" else head.method
         page = self._pages.get((method, head.path))
         if page is not None:
-            return page()
+            return page(dict(parse_qsl(head.query or "", keep_blank_values=True)))
         if any(path == head.path for _, path in self._pages):
             return text(405, f"{head.path} does not take {head.method}")
         return text(404, "there are: " + ", ".join(f"{method} {path}" for method, path in sorted(self._pages)))
 
 
-def text(status: int, body: str) -> tuple[int, str, bytes]:
+def text(status: int, body: str) -> Answer:
     """Return a page of plain text."""
     return status, "text/plain; charset=utf-8", f"{body}\n".encode()
 
 
-def as_json(value: object, status: int = 200) -> tuple[int, str, bytes]:
+def as_json(value: object, status: int = 200) -> Answer:
     """Return a page of JSON."""
     return status, "application/json", (json.dumps(value, indent=2, default=str) + "\n").encode()

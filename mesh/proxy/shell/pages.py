@@ -1,14 +1,19 @@
-"""What the admin page shows, page by page. Never a key, never a header of a request."""
+"""What the admin page shows, page by page. Never a key, never a header of a request.
+
+`/clusters`, `/certs` and `/config_dump` have the shape of Envoy's pages, so that whoever reads the one can read the
+other. What only this sidecar can say stands there under the key `meshyard`; `/tables` and the metrics' names are ours.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from mesh.proxy.policy.runtime import ClusterRuntime
-from mesh.proxy.shell.admin import Page, as_json, text
+from mesh.proxy.shell.admin import Answer, Page, Query, as_json, text
+from mesh.proxy.shell.certificates_page import certificates_of
+from mesh.proxy.shell.clusters_page import as_lines, as_statuses
 from mesh.proxy.tables.model import ProxyTables
 
 if TYPE_CHECKING:
@@ -20,15 +25,16 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 def pages_of(sidecar: Sidecar) -> Mapping[tuple[str, str], Page]:
     """Return all pages by method and path."""
     return {
-        ("GET", "/ready"): lambda: ready(sidecar),
-        ("GET", "/stats/prometheus"): lambda: statistics(sidecar),
-        ("GET", "/clusters"): lambda: as_json([cluster(one) for one in sidecar.state.runtimes.by_name.values()]),
-        ("GET", "/config_dump"): lambda: config(sidecar),
-        ("GET", "/certs"): lambda: certificates(sidecar),
+        ("GET", "/ready"): lambda query: ready(sidecar),
+        ("GET", "/stats/prometheus"): lambda query: statistics(sidecar),
+        ("GET", "/clusters"): lambda query: clusters(sidecar, query),
+        ("GET", "/config_dump"): lambda query: config(sidecar, query),
+        ("GET", "/certs"): lambda query: as_json(certificates_of(sidecar.state.identity)),
+        ("GET", "/tables"): lambda query: tables(sidecar),
     }
 
 
-def ready(sidecar: Sidecar) -> tuple[int, str, bytes]:
+def ready(sidecar: Sidecar) -> Answer:
     """200 when calls can pass; 503 with what is missing."""
     waits = sidecar.waits_for()
     if waits:
@@ -36,7 +42,7 @@ def ready(sidecar: Sidecar) -> tuple[int, str, bytes]:
     return text(503, "draining") if sidecar.state.is_draining else text(200, "ready")
 
 
-def statistics(sidecar: Sidecar) -> tuple[int, str, bytes]:
+def statistics(sidecar: Sidecar) -> Answer:
     """All metrics; the gauges are taken now."""
     metrics, state = sidecar.metrics, sidecar.state
     for listener, count in sidecar.listeners.open.items():
@@ -60,43 +66,23 @@ def endpoint_states(runtime: ClusterRuntime) -> dict[str, int]:
     return states
 
 
-def cluster(runtime: ClusterRuntime) -> dict[str, Any]:
-    """Show one cluster: who is in rotation and why, breakers, and what outlier detection says of each endpoint."""
-    breaker = runtime.breaker
-    counters = (breaker.connections, breaker.pending, breaker.requests, breaker.retries)
-    return {
-        "name": runtime.cluster.name,
-        "rotation": runtime.candidates.explanation,
-        "breakers": {one.name: {"active": one.active, "limit": one.limit, "overflows": one.overflowed}
-                     for one in counters},
-        "retries": plain(runtime.retry_stats),
-        "outlier": plain(runtime.detector.stats) if runtime.detector else None,
-        "endpoints": [_endpoint(runtime, endpoint) for endpoint in runtime.cluster.endpoints],
-    }  # fmt: skip
+def clusters(sidecar: Sidecar, query: Query) -> Answer:
+    """Every cluster and its endpoints: lines, or JSON with `?format=json`."""
+    runtimes = sidecar.state.runtimes.by_name.values()
+    if query.get("format") == "json":
+        return as_json(as_statuses(runtimes))
+    return text(200, "\n".join(as_lines(runtimes)))
 
 
-def _endpoint(runtime: ClusterRuntime, endpoint: Any) -> dict[str, Any]:
-    stats, monitor = runtime.stats.get(endpoint.key), runtime.monitor(endpoint.key)
-    shown: dict[str, Any] = {
-        "address": f"{endpoint.address}:{endpoint.port}",
-        "host": endpoint.host,
-        "datacenter": endpoint.datacenter,
-        "is_healthy": endpoint.is_healthy,
-    }
-    if stats is not None:
-        shown |= {"active": stats.active, "requests": stats.requests, "errors": stats.errors}
-    if monitor is not None:
-        shown |= {
-            "outlier_state": monitor.state.name.lower(),
-            "consecutive_5xx": monitor.consecutive_5xx,
-            "ejections": monitor.ejections,
-            "note": monitor.last_note,
-        }
-    return shown
+def config(sidecar: Sidecar, query: Query) -> Answer:
+    """The resources that were received; `?include_eds` shows endpoints, too."""
+    from mesh.proxy.shell.config_page import dump  # what it imports is for this page alone
+
+    return as_json(dump(sidecar.bootstrap, sidecar.xds.held, is_with_endpoints="include_eds" in query))
 
 
-def config(sidecar: Sidecar) -> tuple[int, str, bytes]:
-    """The tables in force, and what was refused or is waited for."""
+def tables(sidecar: Sidecar) -> Answer:
+    """What was made of the resources: the tables in force, and what was refused or is waited for."""
     xds = sidecar.xds
     return as_json(
         {
@@ -105,26 +91,6 @@ def config(sidecar: Sidecar) -> tuple[int, str, bytes]:
             "last_refusal": xds.last_refusal,
             "warming": xds.compiler.warming,
             "tables": plain(sidecar.state.tables),
-        }
-    )
-
-
-def certificates(sidecar: Sidecar) -> tuple[int, str, bytes]:
-    """Whom we prove to be and until when, and the roots we believe in."""
-    identity = sidecar.state.identity
-    if identity is None:
-        return as_json({"spiffe_id": None})
-    leaf = identity.leaf
-    return as_json(
-        {
-            "spiffe_id": identity.spiffe_id,
-            "generation": identity.generation,
-            "serial": f"{leaf.serial_number:x}",
-            "not_before": leaf.not_valid_before_utc.isoformat(),
-            "not_after": identity.not_after.isoformat(),
-            "seconds_left": round(identity.not_after.timestamp() - time.time()),
-            "issuer": leaf.issuer.rfc4514_string(),
-            "roots": [root.subject.rfc4514_string() for root in identity.bundle.roots],
         }
     )
 

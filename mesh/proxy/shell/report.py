@@ -80,6 +80,9 @@ class Report:
                 "response_code": ending.status,
                 "response_flags": join_flags(ending.flags),
                 "response_code_details": ending.details,
+                "bytes_received": ending.bytes_received,
+                "bytes_sent": ending.bytes_sent,
+                "attempt_count": 0,
                 **self._connection(facts, is_inbound),
             }
         )

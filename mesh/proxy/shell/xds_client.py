@@ -23,7 +23,7 @@ from mesh.proxy.tables.model import ProxyTables
 from mesh.telemetry.metrics import Metrics
 from mesh.xds.bootstrap import Bootstrap
 from mesh.xds.client.delta import DeltaClient
-from mesh.xds.client.held import Update, client_node
+from mesh.xds.client.held import HeldByType, Update, client_node
 from mesh.xds.client.sotw import SotwClient
 from mesh.xds.types import CLUSTER, LISTENER, SHORT_NAME
 
@@ -60,6 +60,11 @@ class XdsClient:
         self.compiler = Compiler()
         self.is_connected = False
         self.last_refusal = ""
+
+    @property
+    def held(self) -> HeldByType:
+        """Return the resources that were received and accepted."""
+        return self._client.held
 
     def renew(self, secrets: Secrets) -> None:
         """Use another certificate from now on."""

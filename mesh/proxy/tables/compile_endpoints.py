@@ -10,13 +10,11 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from mesh.proxy.tables.model import Endpoint
 from mesh.proxy.tables.nack import Place, fields, unpack
 
-METADATA = "meshyard"  # our namespace in an endpoint's metadata: host and datacenter, for people
-
 UNDERSTOOD = {
     "envoy.config.endpoint.v3.ClusterLoadAssignment": fields("cluster_name endpoints"),
     "envoy.config.endpoint.v3.LocalityLbEndpoints": fields("locality lb_endpoints"),
     "envoy.config.endpoint.v3.LbEndpoint": fields("endpoint health_status metadata load_balancing_weight"),
-    "envoy.config.endpoint.v3.Endpoint": fields("address"),
+    "envoy.config.endpoint.v3.Endpoint": fields("address hostname"),
     "envoy.config.core.v3.Locality": fields("zone"),
     "envoy.config.core.v3.Metadata": fields("filter_metadata"),
     "envoy.config.core.v3.Address": fields("socket_address"),
@@ -61,16 +59,14 @@ def _endpoint(one: Any, zone: str, at: Place) -> Endpoint:
     if one.health_status not in _HEALTH:
         raise at.field("health_status").not_implemented("a degraded endpoint")
     address, port = socket_address(one.endpoint.address, at.field("endpoint").field("address"))
-    known = one.metadata.filter_metadata
-    said = dict(known[METADATA]) if METADATA in known else {}
     weight = one.load_balancing_weight.value if one.HasField("load_balancing_weight") else 1
     if weight < 1:
         raise at.field("load_balancing_weight").nack("a weight is at least 1")
     return Endpoint(
         address=address,
         port=port,
-        host=str(said.get("host", "")),
-        datacenter=str(said.get("datacenter", "")) or zone,
+        host=one.endpoint.hostname,
+        datacenter=zone,
         weight=weight,
         is_healthy=_HEALTH[one.health_status],
     )

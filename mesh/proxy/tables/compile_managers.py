@@ -30,8 +30,11 @@ UNDERSTOOD = {
         "codec_type stat_prefix rds route_config http_filters access_log common_http_protocol_options"
         " max_request_headers_kb request_headers_timeout server_header_transformation normalize_path merge_slashes"
         " path_with_escaped_slashes_action forward_client_cert_details set_current_client_cert_details"
-        " local_reply_config"
+        " local_reply_config http_protocol_options use_remote_address skip_xff_append internal_address_config"
     ),
+    _HCM + "HttpConnectionManager.InternalAddressConfig": fields("cidr_ranges"),
+    "envoy.config.core.v3.CidrRange": fields("address_prefix prefix_len"),
+    "envoy.config.core.v3.Http1ProtocolOptions": fields("accept_http_10"),
     _HCM + "HttpConnectionManager.SetCurrentClientCertDetails": fields("uri"),
     _HCM + "Rds": fields("config_source route_config_name"),
     _HCM + "HttpFilter": fields("name typed_config"),
@@ -58,6 +61,7 @@ _FIXED = {
     "merge_slashes": (True, "leaving repeated slashes in a path"),
     "path_with_escaped_slashes_action": (_Manager.REJECT_REQUEST, "anything but REJECT_REQUEST"),
 }
+EVERYBODY = ("0.0.0.0", 0)  # noqa: S104 - a range of addresses
 _OVERWRITE = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
@@ -80,6 +84,9 @@ def compile_manager(message: Any, at: Place, *, is_inbound: bool) -> HttpDraft:
             raise at.field(name).not_implemented(what)
     if not message.normalize_path.value:
         raise at.field("normalize_path").not_implemented("leaving paths as they came")
+    if not message.http_protocol_options.accept_http_10:
+        raise at.field("http_protocol_options.accept_http_10").not_implemented("refusing HTTP/1.0")
+    _require_belief(message, at, is_inbound=is_inbound)
     routes, rds_name = _routes(message, at)
     options, where = message.common_http_protocol_options, at.field("common_http_protocol_options")
     default = HttpChain("", routes)
@@ -97,6 +104,17 @@ def compile_manager(message: Any, at: Place, *, is_inbound: bool) -> HttpDraft:
         is_forwarding_client_identity=_is_forwarding(message, at),
     )
     return HttpDraft(chain, rds_name)
+
+
+def _require_belief(message: Any, at: Place, *, is_inbound: bool) -> None:
+    """Refuse another answer to "whose x-envoy- fields count" than ours: those of the application, never a peer's."""
+    ranges = [(one.address_prefix, one.prefix_len.value) for one in message.internal_address_config.cidr_ranges]
+    if is_inbound and (message.use_remote_address.value or ranges):
+        raise at.field("internal_address_config").not_implemented("believing a peer's x-envoy- fields")
+    if not is_inbound and (not message.use_remote_address.value or ranges != [EVERYBODY]):
+        raise at.field("internal_address_config").not_implemented("not believing the application's x-envoy- fields")
+    if not is_inbound and not message.skip_xff_append:
+        raise at.field("skip_xff_append").not_implemented("writing x-forwarded-for")
 
 
 def compile_tcp_proxy(

@@ -17,8 +17,6 @@ from mesh.xds.build.pack import to_resource, uint32
 from mesh.xds.snapshot import EndpointSnapshot
 from mesh.xds.types import Resource
 
-METADATA = "meshyard"
-
 
 def load_assignment(service: str, endpoints: Iterable[EndpointSnapshot]) -> Resource:
     """Return the endpoints of a service, one locality per datacenter, all of the same priority.
@@ -40,10 +38,11 @@ def load_assignment(service: str, endpoints: Iterable[EndpointSnapshot]) -> Reso
 
 def _endpoint(one: EndpointSnapshot) -> endpoint_components_pb2.LbEndpoint:
     """Return one instance; an unhealthy one stays in the list, known and out of rotation."""
-    made = endpoint_components_pb2.LbEndpoint(
-        endpoint=endpoint_components_pb2.Endpoint(address=socket_address(one.address, one.port)),
+    return endpoint_components_pb2.LbEndpoint(
+        endpoint=endpoint_components_pb2.Endpoint(
+            address=socket_address(one.address, one.port),
+            hostname=one.host,  # for people: admin pages of both data planes show it
+        ),
         health_status=health_check_pb2.HEALTHY if one.is_healthy else health_check_pb2.UNHEALTHY,
         load_balancing_weight=uint32(one.weight),
     )
-    made.metadata.filter_metadata[METADATA].update({"host": one.host, "datacenter": one.datacenter})
-    return made

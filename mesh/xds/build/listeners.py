@@ -32,6 +32,7 @@ from mesh.xds.build.managers import manager, manager_filter, single_route, tcp_p
 from mesh.xds.build.pack import duration, packed, to_resource, uint32
 from mesh.xds.build.rbac import http_filters, network_filters, only_identity
 from mesh.xds.build.retries import UNDELIVERED
+from mesh.xds.build.routes import MESH_ONLY
 from mesh.xds.build.tls import ads_source, downstream_tls
 from mesh.xds.snapshot import InboundSnapshot
 from mesh.xds.types import Resource
@@ -113,6 +114,7 @@ def _inbound_manager(service: InboundSnapshot, guards: Sequence[HttpFilter], log
         cluster=LOCAL_APP, timeout=duration(service.local_request_timeout_s or 0.0)
     )
     config.route_config.CopyFrom(single_route("inbound", route_components_pb2.Route(route=action)))
+    config.route_config.request_headers_to_remove.extend(MESH_ONLY)
     config.route_config.response_headers_to_remove.append(UNDELIVERED)  # only a sidecar may say it
     return config
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envoy.config.core.v3 import protocol_pb2
+from envoy.config.core.v3 import address_pb2, protocol_pb2
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
@@ -56,9 +56,24 @@ def manager(
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
         merge_slashes=True,
         path_with_escaped_slashes_action=HttpConnectionManager.REJECT_REQUEST,
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True),
     )
     made.normalize_path.value = True
+    if not is_behind_sidecar:
+        _believe_the_application(made)
     return made
+
+
+def _believe_the_application(config: HttpConnectionManager) -> None:
+    """Let the application on this host say how to try: its `x-envoy-retry-on` and the like count, a peer's do not.
+
+    Envoy asks whether the caller's address is internal. Only this host's own application reaches this listener, from
+    whatever address the host has, so every address is. `x-forwarded-for` stays as the application wrote it.
+    """
+    config.use_remote_address.value = True
+    config.skip_xff_append = True
+    everybody = address_pb2.CidrRange(address_prefix="0.0.0.0", prefix_len=uint32(0))  # noqa: S104 - a range, no listener
+    config.internal_address_config.cidr_ranges.append(everybody)
 
 
 def tcp_proxy(stat_prefix: str, cluster: str, log_path: str, reporter: str) -> Filter:

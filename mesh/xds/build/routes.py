@@ -21,10 +21,15 @@ from mesh.base.errors import LocalProtocolError
 from mesh.config.entries import HttpMatch, RouteDestination, ServiceRouter
 from mesh.xds.build.matching import header_matcher, header_present, method_matcher, regex
 from mesh.xds.build.pack import duration, to_resource
-from mesh.xds.build.retries import IDEMPOTENCY_KEY, SAFE_METHODS, retry_policy
+from mesh.xds.build.retries import IDEMPOTENCY_KEY, SAFE_METHODS, UNDELIVERED, retry_policy
 from mesh.xds.types import Resource
 
 REQUEST_TIMEOUT_S = 15.0  # Envoy's default for a route: covers all tries and the waits between them
+# What an application cannot say: which rule decided and what was delivered, who calls, what Envoy notes for itself.
+MESH_ONLY = (
+    *("x-mesh-decision", UNDELIVERED),
+    *("x-envoy-original-path", "x-envoy-internal", "x-envoy-external-address"),
+)
 _EVERYTHING = HttpMatch()
 
 
@@ -42,7 +47,13 @@ def route_configuration(service: str, router: ServiceRouter | None, known_cluste
     host = VirtualHost(
         name=service, domains=["*"], include_request_attempt_count=True, routes=_routes(service, router, known_clusters)
     )
-    return to_resource(service, route_pb2.RouteConfiguration(name=service, virtual_hosts=[host]))
+    config = route_pb2.RouteConfiguration(
+        name=service,
+        virtual_hosts=[host],
+        request_headers_to_remove=MESH_ONLY,
+        response_headers_to_remove=[UNDELIVERED],  # from sidecar to sidecar; the application has no use for it
+    )
+    return to_resource(service, config)
 
 
 def _routes(service: str, router: ServiceRouter | None, known: Collection[str]) -> Iterator[Route]:

@@ -69,7 +69,7 @@ def counting(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
         lab.add(host, folder)
     eventually(
         lambda: (
-            {one["host"] for one in lab.clusters("order-1")["count-service"]["endpoints"] if one["is_healthy"]}
+            {name for name, one in lab.sidecar("order-1").endpoints("count-service").items() if one.is_healthy}
             == set(REPLICAS)
         ),
         within_s=3,
@@ -199,7 +199,7 @@ def test_06_a_route_that_takes_too_long_ends_with_504(counting: Lab, writing: An
 def test_07_a_full_circuit_breaker_answers_at_once_and_nothing_is_delivered(counting: Lab, writing: Any) -> None:
     writing(ONE_AT_A_TIME, "service-defaults", "order-service")
     eventually(
-        lambda: counting.clusters("order-1")["count-service"]["breakers"]["requests"]["limit"] == 1,
+        lambda: counting.sidecar("order-1").limits("count-service")["max_requests"] == 1,
         within_s=2,
         what="the limit to hold",
     )

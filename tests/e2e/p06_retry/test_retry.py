@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.kit import CARD, Answer, Lab, eventually, stretched
+from tests.e2e.pages import Endpoint
 
 LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1")
 PAYMENT = "payment-service"
@@ -55,7 +56,9 @@ def restored(lab: Lab) -> Iterator[Lab]:
     yield lab
     lab.mesh("config", "delete", "service-defaults", "order-service")
     eventually(
-        lambda: "outlier_state" not in endpoint(lab, "payment-1"), within_s=2, what="outlier detection to be off"
+        lambda: "outlier_detection" not in lab.sidecar("order-1").cluster(PAYMENT),
+        within_s=2,
+        what="outlier detection to be off",
     )
 
 
@@ -80,9 +83,18 @@ def entries(lab: Lab) -> list[dict[str, Any]]:
     return found
 
 
-def endpoint(lab: Lab, host: str) -> dict[str, Any]:
+def endpoint(lab: Lab, host: str) -> Endpoint:
     """Return what order-1's sidecar thinks of one instance of payment-service."""
-    return next(one for one in lab.clusters("order-1")[PAYMENT]["endpoints"] if one["host"] == host)
+    return lab.sidecar("order-1").endpoints(PAYMENT)[host]
+
+
+def wait_for_detection(lab: Lab) -> None:
+    """Wait until order-1's sidecar has been told to watch for outliers."""
+    eventually(
+        lambda: "outlier_detection" in lab.sidecar("order-1").cluster(PAYMENT),
+        within_s=1,
+        what="outlier detection to be on",
+    )
 
 
 def calls(lab: Lab, **wanted: Any) -> list[dict[str, Any]]:
@@ -132,14 +144,14 @@ def test_03_with_the_default_cap_one_of_two_is_never_ejected_and_it_says_why(res
     why = "not ejected: 1 of 2 hosts would be 50 %, max_ejection_percent is 10"
     written = lab.write_config(passive_health_check(Interval=f"{INTERVAL_S}s", MaxFailures=2), tmp_path)
     assert written.exit_code == 0, written.stderr
-    eventually(lambda: "outlier_state" in endpoint(lab, "payment-1"), within_s=1, what="outlier detection to be on")
+    wait_for_detection(lab)
     with lab.broken("reset", "payment-1"):
         for _ in range(6):
             assert charge(lab, str(uuid.uuid4())).status == 201
-        assert endpoint(lab, "payment-1")["note"] == why
-        assert endpoint(lab, "payment-1")["outlier_state"] == "available"
-        assert lab.clusters("order-1")[PAYMENT]["outlier"]["ejections_overflow"] >= 1
-        assert lab.clusters("order-1")[PAYMENT]["outlier"]["ejections_enforced_total"] == 0
+        assert endpoint(lab, "payment-1").note == why
+        assert not endpoint(lab, "payment-1").is_ejected
+        assert lab.sidecar("order-1").ejections(PAYMENT)["overflow"] >= 1
+        assert lab.sidecar("order-1").ejections(PAYMENT)["enforced_total"] == 0
         assert why in lab.driver.logs("order-1", "sidecar", lines=1000)
         assert lab.http("order-1", "GET", "http://127.0.0.1:15000/clusters").status != 200, "the page is not for apps"
 
@@ -148,27 +160,27 @@ def test_04_with_room_under_the_cap_it_is_left_out_and_returns_at_a_sweep(restor
     lab = restored
     knobs = {"Interval": f"{INTERVAL_S}s", "MaxFailures": 1, "BaseEjectionTime": f"{BASE_EJECTION_S}s"}
     assert lab.write_config(passive_health_check(**knobs, MaxEjectionPercent=50), tmp_path).exit_code == 0
-    eventually(lambda: "outlier_state" in endpoint(lab, "payment-1"), within_s=1, what="outlier detection to be on")
+    wait_for_detection(lab)
     with lab.broken("reset", "payment-1"):
         eventually(
-            lambda: charges(lab, 2) and endpoint(lab, "payment-1")["outlier_state"] == "ejected",
+            lambda: charges(lab, 2) and endpoint(lab, "payment-1").is_ejected,
             within_s=3,
             what="one failure to eject payment-1",
         )
         ejected_at = time.monotonic()
         ejected = endpoint(lab, "payment-1")
-        assert ejected["note"] == "ejected for 3 s: 1 consecutive 5xx"
+        assert ejected.note == "ejected for 3 s: 1 consecutive 5xx"
         assert charges(lab, 6) == ["payment-2"] * 6
-        assert endpoint(lab, "payment-1")["requests"] == ejected["requests"], "nobody asked the one that is left out"
+        assert endpoint(lab, "payment-1").requests == ejected.requests, "nobody asked the one that is left out"
     with lab.broken("reset", "payment-2"):
         assert charges(lab, 1) == [None]
-        assert endpoint(lab, "payment-2")["note"].startswith("not ejected: 2 of 2 hosts would be 100 %")
+        assert endpoint(lab, "payment-2").note.startswith("not ejected: 2 of 2 hosts would be 100 %")
     returned = eventually(
-        lambda: (one := endpoint(lab, "payment-1"))["outlier_state"] == "available" and one,
+        lambda: None if (one := endpoint(lab, "payment-1")).is_ejected else one,
         within_s=BASE_EJECTION_S + INTERVAL_S + 1,
         what="payment-1 to return",
     )
-    took_s = float(returned["note"].removeprefix("returned after ").removesuffix(" s"))
+    took_s = float(returned.note.removeprefix("returned after ").removesuffix(" s"))
     assert BASE_EJECTION_S <= took_s <= BASE_EJECTION_S + INTERVAL_S + stretched(0.5), (
         "its time, and then the next sweep"
     )

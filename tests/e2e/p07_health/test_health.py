@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,19 +13,18 @@ from tests.e2e.kit import Lab, eventually, stretched
 INTERVAL_S = 1.0  # of the demo services' checks
 WITHIN_S = INTERVAL_S + 1.0
 PROXIES = ("order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "pulse-1", "inventory-1")
-SEEN_BY_SIDECAR = (
-    "import urllib.request\nprint(urllib.request.urlopen('http://127.0.0.1:15000/clusters', timeout=5).read().decode())"
-)
-
-
 # Watches one sidecar's view of a cluster and says so once an address is in rotation, or is not.
 WATCH = """
 import json, sys, time, urllib.request
 address, wanted, deadline = sys.argv[1], sys.argv[2] == "in", time.time() + float(sys.argv[3])
 while time.time() < deadline:
-    clusters = json.load(urllib.request.urlopen("http://127.0.0.1:15000/clusters", timeout=5))
-    cluster = next(one for one in clusters if one["name"] == "payment-service")
-    seen = {one["address"].rpartition(":")[0] for one in cluster["endpoints"] if one["is_healthy"]}
+    page = json.load(urllib.request.urlopen("http://127.0.0.1:15000/clusters?format=json", timeout=5))
+    cluster = next(one for one in page["cluster_statuses"] if one["name"] == "payment-service")
+    seen = {
+        one["address"]["socket_address"]["address"]
+        for one in cluster["host_statuses"]
+        if one["health_status"]["eds_health_status"] == "HEALTHY"
+    }
     if (address in seen) == wanted:
         print("seen", flush=True)
         break
@@ -58,10 +56,7 @@ def first_word(process: subprocess.Popen[str]) -> tuple[str, float]:
 
 def healthy_addresses(lab: Lab, host: str, cluster: str) -> set[str]:
     """Return the addresses one sidecar has in rotation for a cluster."""
-    done = lab.python(host, SEEN_BY_SIDECAR, user="root")
-    assert done.exit_code == 0, done.stderr
-    clusters = {item["name"]: item for item in json.loads(done.stdout)}
-    return {one["address"].rpartition(":")[0] for one in clusters[cluster]["endpoints"] if one["is_healthy"]}
+    return {one.address for one in lab.sidecar(host).endpoints(cluster).values() if one.is_healthy}
 
 
 def everybody_sees(lab: Lab, count: int) -> bool:

@@ -26,7 +26,6 @@ SERVICES = ("order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inve
 LAB_HOSTS = ("cp-1", *SERVICES, "stranger-1")
 HERE = Path(__file__).parent
 CA_FOLDER = "/var/lib/mesh/control-plane/ca"
-ADMIN = "http://127.0.0.1:15000"
 ORDERS_PER_STEP = 12  # so that each step is taken under load, however slow the hosts
 
 
@@ -277,21 +276,8 @@ def test_07_a_stream_between_two_proxies_stays_open_while_the_new_root_takes_ove
 
 
 def are_tcp(lab: Lab) -> bool:
-    pages = [
-        lab.http(host, "GET", f"{ADMIN}/config_dump", user="root").json["tables"]["listeners"][listener]
-        for host, listener in (("order-1", "outbound"), ("makeline-1", "inbound"))
-    ]
-    chains = [chain for page in pages for chain in all_chains(page) if chain["name"].endswith("_makeline-service")]
-    return len(chains) >= 2 and all("cluster" in chain["app"] for chain in chains)
-
-
-def all_chains(tables: Any) -> list[dict[str, Any]]:
-    """Return every filter chain of a listener, however deep in its tables."""
-    if not isinstance(tables, dict):
-        return []
-    if "app" in tables and "name" in tables:
-        return [tables]
-    return [chain for value in tables.values() for chain in all_chains(value)]
+    both = (("order-1", "outbound"), ("makeline-1", "inbound"))
+    return all(lab.sidecar(host).is_tcp(side, f"{side}_makeline-service") for host, side in both)
 
 
 # ------------------------------------------------------------------------------- and afterwards

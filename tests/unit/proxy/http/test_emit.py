@@ -37,6 +37,7 @@ def sent(*fields: str, line: str = "GET /x HTTP/1.1", **options: frozenset[str])
         pytest.param(["Content-Length: 0"], ["Content-Length: 0"], id="a length stays"),
         pytest.param(["Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked"], id="a coding stays"),
         pytest.param(["Expect: 100-continue"], [], id="an expectation without a body goes"),
+        pytest.param(["Content-Length: 1", "Expect: 100-continue"], ["Content-Length: 1"], id="one with a body, too"),
     ],
 )
 def test_request_fields(fields: list[str], left: list[str]) -> None:

@@ -129,7 +129,7 @@ def test_a_failure_after_the_last_retry_shows_both_flags() -> None:
     state.begin_try(ENDPOINT, now=100.0)
     decision = state.after(Failure.UPSTREAM_RESET, now=100.0, rng=Random(1))
     assert isinstance(decision, GiveUp)
-    assert decision.flags == (Flag.UR, Flag.URX)
+    assert decision.flags == (Flag.URX, Flag.UR)
     assert decision.failure is Failure.UPSTREAM_RESET
 
 

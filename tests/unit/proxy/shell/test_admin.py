@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
-from mesh.proxy.shell.admin import AdminConnection, as_json, text
+from mesh.proxy.shell.admin import AdminConnection, Page, as_json, text
 from mesh.proxy.shell.listeners import original_destination
 from mesh.proxy.shell.pages import plain
 from tests.fakes.sidecars import allow, inbound
 
-PAGES = {("GET", "/ready"): lambda: text(200, "ready"), ("GET", "/certs"): lambda: as_json({"generation": 1})}
+PAGES: dict[tuple[str, str], Page] = {
+    ("GET", "/ready"): lambda query: text(200, "ready"),
+    ("GET", "/certs"): lambda query: as_json(dict(query)),
+}
 
 
 class Transport:
@@ -57,6 +61,11 @@ def talk(raw: bytes) -> Transport:
 )
 def test_status(raw: bytes, status: bytes) -> None:
     assert talk(raw).written[9:12] == status
+
+
+def test_what_stands_behind_the_question_mark_reaches_the_page() -> None:
+    written = talk(b"GET /certs?format=json&include_eds HTTP/1.1\r\nhost: localhost\r\n\r\n").written
+    assert json.loads(written.partition(b"\r\n\r\n")[2]) == {"format": "json", "include_eds": ""}
 
 
 def test_requests_on_one_connection() -> None:
