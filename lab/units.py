@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.topology import HostSpec, Role
+from lab.envoy import PROGRAM
+from lab.topology import HostSpec, Role, Sidecar
 from mesh.base import ports
 
 CONTROL_PLANE_CONFIG = "/etc/mesh/control-plane.json"
@@ -18,6 +19,16 @@ BOOTSTRAP = "/run/mesh/bootstrap.json"
 TOKEN = "/etc/mesh/join-token"  # noqa: S105 - a path, the token is in the file
 SERVICE_DIR = "/run/service"  # where the files of a service lie that is not part of the checkout
 PROBE_TIMEOUT = "60s"
+ENVOY_OPTIONS = (
+    *("-c", BOOTSTRAP),
+    *("--concurrency", "1"),  # one worker, as the Python sidecar has
+    # Nobody replaces a running Envoy by its successor here, which would need memory that two processes share.
+    "--disable-hot-restart",
+    # What an intention no longer allows is cut: a filter chain that was replaced has one second for what is under way.
+    *("--drain-time-s", "1", "--drain-strategy", "immediate"),
+    *("--file-flush-interval-msec", "100"),  # the access log, as soon as the Python sidecar writes it
+    *("--log-level", "warning"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ def units_of(host: HostSpec, checkout: str) -> tuple[Unit, ...]:
         return (_control_plane(),)
     if host.role is Role.STRANGER:
         return ()
-    return (_redirect(), _agent(), _sidecar(), _probe(), _app(host, checkout))
+    return (_redirect(), _agent(), _sidecar(host, checkout), _probe(), _app(host, checkout))
 
 
 def _control_plane() -> Unit:
@@ -93,14 +104,16 @@ def _agent() -> Unit:
     )
 
 
-def _sidecar() -> Unit:
+def _sidecar(host: HostSpec, checkout: str) -> Unit:
+    """Return the data plane: both kinds take the same bootstrap, as the same user, behind the same gate."""
+    is_envoy = host.sidecar is Sidecar.ENVOY
     return Unit(
         "sidecar",
-        ("mesh", "sidecar", "--bootstrap", BOOTSTRAP),
+        (f"{checkout}/{PROGRAM}", *ENVOY_OPTIONS) if is_envoy else ("mesh", "sidecar", "--bootstrap", BOOTSTRAP),
         uid=ports.UID_SIDECAR,
         gid=ports.GID_WORKLOAD,
         gates=(Gate("file", BOOTSTRAP),),
-        entry="mesh.proxy.main:run",
+        entry="" if is_envoy else "mesh.proxy.main:run",
     )
 
 

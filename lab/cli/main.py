@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lab import choice, keeper
+from lab import choice, envoy, keeper
 from lab.cli import breaking, checking, images, output
 from lab.driver import Driver, LabError, checkout
 from mesh.base.durations import format_duration, parse_duration
@@ -82,10 +82,18 @@ def cli(context: click.Context, lab_name: str, form: str, said: str) -> None:
 @click.option("--topology", "topology_file", type=click.Path(path_type=Path), default=None, help="a topology file")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="change a setting: --set leaf_ttl=10s")
 @click.option("--hosts", envvar="LAB_HOSTS", default="", help="only these, with commas [env: LAB_HOSTS]")
+@click.option(
+    "--sidecar",
+    envvar="SIDECAR",
+    default="",
+    help="the data plane: python, envoy, or HOST=envoy,HOST=python [env: SIDECAR; default: what the topology says]",
+)
 @click.option("--timeout", default="", help="how long to wait for the slowest gate [default: 60s; VMs get longer]")
 @output.form
 @click.pass_obj
-def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], hosts: str, timeout: str) -> None:
+def up(
+    context: Context, topology_file: Path | None, settings: tuple[str, ...], hosts: str, sidecar: str, timeout: str
+) -> None:
     """Start the lab; returns when every gate is green. A second time it only says so."""
     from lab.topology import load
 
@@ -94,9 +102,11 @@ def up(context: Context, topology_file: Path | None, settings: tuple[str, ...], 
     topology = load(topology_file or checkout() / "lab" / "topology.yaml", dict(_setting(item) for item in settings))
     if hosts:
         topology = topology.only(hosts.split(","))
+    topology = topology.with_sidecars(sidecar)
+    envoy.require_driver(topology, taken.name)
     choice.require_free(context.lab, taken)
     if driver.is_up():
-        if (topology_file or settings or hosts) and not driver.is_made_of(topology):
+        if (topology_file or settings or hosts or sidecar) and not driver.is_made_of(topology):
             end = f"lab --lab {context.lab} down"
             raise LabError(f"the lab {context.lab!r} is up, made otherwise; end it first: {end}", exit_code=EXIT_USAGE)
         output.say(f"the lab {context.lab!r} is up already")

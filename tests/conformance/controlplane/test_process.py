@@ -125,7 +125,11 @@ def test_the_state_of_the_world_is_served_too(control_plane: ControlPlaneProcess
                 answer = await stream.read()
                 names = {cluster_pb2.Cluster.FromString(body.value).name for body in answer.resources}
                 assert names == {"payment-service", "local_app", "self_probe"}
-            assert 'mesh_xds_pushes_total{type="CDS"} 1' in await client.metrics()
+
+            async def counted() -> bool | None:  # it is counted once it is sent, so the client may be here first
+                return 'mesh_xds_pushes_total{type="CDS"} 1' in await client.metrics() or None
+
+            assert await until(counted)
 
     talk(scene)
 

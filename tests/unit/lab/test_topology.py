@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.topology import HostSpec, Role, from_json, load, to_json
+from lab.topology import HostSpec, Role, Sidecar, from_json, load, to_json
 from mesh.base.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[3] / "lab" / "topology.yaml"
@@ -94,6 +94,12 @@ def test_a_file_that_is_no_topology_is_refused_in_words(tmp_path: Path, text: by
             id="publish",
         ),
         pytest.param(PLANE + "  a: [1]\n", "no mapping", 6, id="a host is a mapping"),
+        pytest.param(
+            PLANE + "  a: {datacenter: east, address: 10.0.0.3, service: s, sidecar: nginx}\n",
+            "no sidecar 'nginx'",
+            6,
+            id="unknown sidecar",
+        ),
         pytest.param(PLANE + "  a: {role: king, datacenter: east}\n", "no role 'king'", 6, id="unknown role"),
     ],
 )
@@ -123,6 +129,47 @@ def test_a_file_that_is_no_topology_is_refused(tmp_path: Path, text: str, said: 
     path.write_text(text)
     with pytest.raises(ConfigError, match=said):
         load(path)
+
+
+def test_one_host_may_have_another_sidecar_than_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "topology.yaml"
+    hosts = "".join(
+        f"  {name}-1: {{datacenter: east, address: 10.0.0.{number}, service: {name}{more}}}\n"
+        for number, name, more in ((3, "a", ""), (4, "b", ", sidecar: python"))
+    )
+    path.write_text(HEAD + "sidecar: envoy\nhosts:\n" + PLANE + hosts)
+    topology = load(path)
+    assert {host.name: host.sidecar for host in topology.services} == {"a-1": Sidecar.ENVOY, "b-1": Sidecar.PYTHON}
+    assert topology.control_plane.sidecar is Sidecar.PYTHON, "it has none"
+    assert from_json(to_json(topology)) == topology
+
+
+@pytest.mark.parametrize(
+    ("said", "with_envoy"),
+    [
+        pytest.param("", set(), id="nothing said"),
+        pytest.param("envoy", {"payment-1", "ledger-1"}, id="every host"),
+        pytest.param("payment-1=envoy", {"payment-1"}, id="one host"),
+        pytest.param("payment-1=envoy, ledger-1=python", {"payment-1"}, id="some hosts"),
+    ],
+)
+def test_a_command_may_choose_sidecars(said: str, with_envoy: set[str]) -> None:
+    topology = load(SHIPPED).only(["cp-1", "payment-1", "ledger-1", "stranger-1"]).with_sidecars(said)
+    assert {name for name, host in topology.hosts.items() if host.sidecar is Sidecar.ENVOY} == with_envoy
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        pytest.param("nginx", "there is no 'nginx'", id="unknown"),
+        pytest.param("payment-9=envoy", "'payment-9' has none", id="no such host"),
+        pytest.param("cp-1=envoy", "'cp-1' has none", id="a host without an application"),
+        pytest.param("payment-1=envoy,ledger-1", "'ledger-1' names no data plane", id="half a choice"),
+    ],
+)
+def test_a_wrong_choice_of_sidecars_is_refused(said: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        load(SHIPPED).with_sidecars(said)
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:

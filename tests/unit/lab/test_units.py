@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from lab.provision import dirs_of, files_of
@@ -25,6 +26,15 @@ def test_each_process_has_its_own_user() -> None:
     users = {unit.name: unit.uid for unit in units_of(TOPOLOGY.hosts["order-1"], "/checkout")}
     assert users["app"] == users["probe"] == ports.UID_APP, "the probe is caught as the application's calls are"
     assert len({users["agent"], users["sidecar"], users["app"], users["redirect"]}) == 4
+
+
+def test_envoy_takes_the_sidecars_place_and_nothing_else_changes() -> None:
+    ours = units_of(TOPOLOGY.hosts["order-1"], "/checkout")
+    with_envoy = units_of(TOPOLOGY.with_sidecars("envoy").hosts["order-1"], "/checkout")
+    changed = [(one, other) for one, other in zip(ours, with_envoy, strict=True) if one != other]
+    ((python, envoy),) = changed
+    assert replace(envoy, argv=python.argv, entry=python.entry) == python
+    assert envoy.argv[:3] == ("/checkout/.venv-envoy/envoy", "-c", "/run/mesh/bootstrap.json")
 
 
 def test_a_stranger_has_nothing_of_the_mesh() -> None:
