@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import secrets
 import time
 import urllib.error
@@ -20,6 +21,7 @@ from lab.driver import Driver, LabError
 CARD = "4000-0012-3456-7899"
 EVIDENCE_DEADLINE_S = 3.0
 POLL_S = 0.1
+_POLICY = re.compile(r"matched_policy\[(.*)\]")  # as Envoy writes it
 LOG_LINES = 2000
 ASK_FROM_PULSE = (
     "import sys, urllib.request, urllib.error\n"
@@ -178,15 +180,21 @@ def _tell_hop(number: int, hop: Hop) -> list[str]:
         "   on the wire: TLS 1.3, both sides proved who they are:",
         f"     caller {far.get('downstream_peer')}",
         f"     callee {near.get('upstream_peer')}",
-        f"   {far['host']}: allowed by {far.get('rule')}; delivered as plain HTTP on the loopback",
+        f"   {far['host']}: allowed by {_rule_of(far)}; delivered as plain HTTP on the loopback",
     ]
+
+
+def _rule_of(record: Mapping[str, Any]) -> str:
+    """Return the rule that decided; Envoy names that of a refusal only, among the details."""
+    found = _POLICY.search(str(record.get("response_code_details")))
+    return str(record.get("rule") or (found[1] if found else "an intention"))
 
 
 def _tell_denial(record: Mapping[str, Any], answer: str) -> list[str]:
     return [
         "And a call that nobody allowed: pulse-service tries to charge a card.",
         f"   {record['host']}: caller {record.get('downstream_peer')} proved who it is, and that is not enough",
-        f"   {record['host']}: {record.get('response_code')}, decided by {record.get('rule')}",
+        f"   {record['host']}: {record.get('response_code')}, decided by {_rule_of(record)}",
         f"   pulse-service got: {answer}",
         "   The payment application saw nothing of it.",
     ]

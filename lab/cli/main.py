@@ -159,7 +159,8 @@ def status(context: Context) -> None:
         return output.as_json(found)
     rows = []
     for host in found["hosts"]:
-        units = "  ".join(f"{unit['name']}:{unit['state']}" for unit in host["units"])
+        named = {"sidecar": "sidecar(envoy)"} if host["sidecar"] == "envoy" else {}
+        units = "  ".join(f"{named.get(unit['name'], unit['name'])}:{unit['state']}" for unit in host["units"])
         rows.append(
             (
                 host["name"],

@@ -51,6 +51,7 @@ def hosts_report(
             "address": host.address,
             "datacenter": host.datacenter,
             "service": host.service,
+            "sidecar": str(host.sidecar) if host.service else "",
             "role": str(host.role),
             "pid": _pid(found.get((host.name, HOST_UNIT))),
             "units": [

@@ -125,6 +125,7 @@ class NetnsDriver:
                 "address": host["address"],
                 "datacenter": host["datacenter"],
                 "service": host["service"],
+                "sidecar": host.get("sidecar", "") if host["service"] else "",
                 "role": host["role"],
                 "pid": raw["hosts"].get(host["name"], {}).get("pid", 0),
                 "units": raw["hosts"].get(host["name"], {}).get("units", []),

@@ -123,6 +123,7 @@ class Hosts:
     def report(self, host: HostSpec) -> dict[str, Any]:
         """Return what `status` says of one host; one that does not answer has process id 0."""
         said = {"name": host.name, "address": host.address, "datacenter": host.datacenter, "service": host.service}
+        said["sidecar"] = str(host.sidecar) if host.service else ""
         names = units.units_of(host)
         try:
             done = self.as_root(host.name, units.show(names) if names else ["true"])

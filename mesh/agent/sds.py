@@ -12,14 +12,16 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import grpc
-from envoy.config.core.v3 import base_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2
+from envoy.extensions.transport_sockets.tls.v3 import tls_spiffe_validator_config_pb2 as spiffe_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from mesh.agent.holders import Holders
 from mesh.agent.identity import Identity
 from mesh.agent.latest import Latest
 from mesh.base.errors import RemoteProtocolError
+from mesh.spiffe.bundle import TrustBundle
 from mesh.xds.build.pack import packed
 from mesh.xds.build.tls import OWN_CERTIFICATE, TRUST_BUNDLE
 from mesh.xds.server.delta import DeltaStream
@@ -39,7 +41,9 @@ def secrets_of(identity: Identity) -> ResourceView:
         certificate_chain=base_pb2.DataSource(inline_bytes=chain),
         private_key=base_pb2.DataSource(inline_bytes=identity.svid.key_pem()),
     )
-    trust = common_pb2.CertificateValidationContext(trusted_ca=base_pb2.DataSource(inline_bytes=roots))
+    trust = common_pb2.CertificateValidationContext(
+        trusted_ca=base_pb2.DataSource(inline_bytes=roots), custom_validator_config=_as_spiffe(identity.bundle, roots)
+    )
     own = secret_pb2.Secret(name=OWN_CERTIFICATE, tls_certificate=certificate)
     root = secret_pb2.Secret(name=TRUST_BUNDLE, validation_context=trust)
     return {
@@ -123,6 +127,15 @@ def _receive(stream: Any, request: Any) -> list[bytes]:
         log.warning("a secret was refused", extra={"reason": request.error_detail.message[:500]})
     answers: list[bytes] = stream.receive(request)
     return answers
+
+
+def _as_spiffe(bundle: TrustBundle, roots: bytes) -> extension_pb2.TypedExtensionConfig:
+    """Return what makes Envoy judge a peer by SPIFFE's rules, and not only by X.509's: no leaf may sign others."""
+    domain = spiffe_pb2.SPIFFECertValidatorConfig.TrustDomain(
+        name=bundle.trust_domain, trust_bundle=base_pb2.DataSource(inline_bytes=roots)
+    )
+    config = spiffe_pb2.SPIFFECertValidatorConfig(trust_domains=[domain])
+    return extension_pb2.TypedExtensionConfig(name="envoy.tls.cert_validator.spiffe", typed_config=packed(config))
 
 
 def _resource(name: str, version: str, secret: secret_pb2.Secret) -> Resource:

@@ -280,6 +280,13 @@ class Lab:
         path.write_text(text)
         return self.mesh("config", "write", str(path))
 
+    def has_envoy(self, host: str) -> bool:
+        """Say whether Envoy is the sidecar of a host. What differs then is in docs/reference/sidecar-parity.md."""
+        return bool(self._spec(host)["sidecar"] == "envoy")
+
+    def _spec(self, host: str) -> dict[str, Any]:
+        return next(one for one in self.driver.status()["hosts"] if one["name"] == host)
+
     def unit(self, host: str, name: str) -> dict[str, Any]:
         """Return what the lab says of one unit."""
         hosts = {item["name"]: item for item in self.driver.status()["hosts"]}

@@ -6,10 +6,8 @@ Nothing of a denied request goes any further.
 from __future__ import annotations
 
 from mesh.proxy.filters.exchange import Handler, Request, Response
-from mesh.proxy.policy.flags import denied
+from mesh.proxy.policy.flags import DECISION_HEADER, denied
 from mesh.proxy.tables.model import Verdict
-
-DECISION_HEADER = "x-mesh-decision"  # tells the caller which rule decided
 
 
 async def proof(request: Request, call_next: Handler) -> Response:

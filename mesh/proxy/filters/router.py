@@ -6,10 +6,9 @@ Reads as it happens. The limits of one request are its `Plan` (route and caller)
 
 from __future__ import annotations
 
-from mesh.proxy.filters.authorization import DECISION_HEADER
 from mesh.proxy.filters.exchange import Answer, Attempt, Failed, Request, Response, Send, Sleep, local_response
 from mesh.proxy.http.emit import emit_request
-from mesh.proxy.policy.flags import Failure, Flag, local_reply
+from mesh.proxy.policy.flags import DECISION_HEADER, Failure, Flag, local_reply
 from mesh.proxy.policy.request_plan import Plan, plan_for
 from mesh.proxy.policy.retry import GiveUp, Responded, Retry, RetryState
 from mesh.proxy.policy.runtime import ClusterRuntime

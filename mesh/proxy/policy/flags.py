@@ -117,6 +117,7 @@ class _Row:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+DECISION_HEADER = "x-mesh-decision"  # tells a refused caller which rule decided
 OVERLOADED = ("x-envoy-overloaded", "true")
 
 _ROWS: dict[Failure, _Row] = {

@@ -17,7 +17,7 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 
-from mesh.proxy.policy.flags import Flag
+from mesh.proxy.policy.flags import DECISION_HEADER, Flag
 from mesh.proxy.tables import compile_rbac, compile_routes
 from mesh.proxy.tables.model import AccessLog, Authorizer, HttpChain, RouteTable, TcpChain
 from mesh.proxy.tables.nack import Place, fields, open_typed
@@ -39,15 +39,18 @@ UNDERSTOOD = {
     _HCM + "Rds": fields("config_source route_config_name"),
     _HCM + "HttpFilter": fields("name typed_config"),
     _HCM + "LocalReplyConfig": fields("mappers"),
-    _HCM + "ResponseMapper": fields("filter headers_to_add"),
-    "envoy.config.accesslog.v3.AccessLogFilter": fields("response_flag_filter"),
+    _HCM + "ResponseMapper": fields("filter headers_to_add body_format_override"),
+    "envoy.config.accesslog.v3.AccessLogFilter": fields("response_flag_filter status_code_filter"),
+    "envoy.config.accesslog.v3.StatusCodeFilter": fields("comparison"),
+    "envoy.config.accesslog.v3.ComparisonFilter": fields("op value"),
+    "envoy.config.core.v3.RuntimeUInt32": fields("default_value runtime_key"),
     "envoy.config.accesslog.v3.ResponseFlagFilter": fields("flags"),
     "envoy.config.core.v3.HeaderValueOption": fields("header append_action"),
     "envoy.config.core.v3.HeaderValue": fields("key value"),
     "envoy.config.core.v3.HttpProtocolOptions": fields("idle_timeout max_headers_count"),
     "envoy.config.accesslog.v3.AccessLog": fields("name typed_config"),
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": fields("path log_format"),
-    "envoy.config.core.v3.SubstitutionFormatString": fields("json_format"),
+    "envoy.config.core.v3.SubstitutionFormatString": fields("json_format text_format_source"),
     "envoy.extensions.filters.http.router.v3.Router": fields(""),
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": fields("stat_prefix cluster idle_timeout access_log"),
     **compile_rbac.UNDERSTOOD,
@@ -190,7 +193,12 @@ def _local_replies(config: Any, at: Place) -> dict[str, tuple[tuple[str, str], .
     """Response flag -> headers to add to a local reply with that flag."""
     found: dict[str, tuple[tuple[str, str], ...]] = {}
     for mapper, where in at.each("mappers", config.mappers):
+        if mapper.filter.HasField("status_code_filter"):
+            _require_refusal(mapper, where)
+            continue
         flags = mapper.filter.response_flag_filter.flags
+        if mapper.HasField("body_format_override"):
+            raise where.field("body_format_override").not_implemented("another body for a flag")
         if not flags:
             raise where.field("filter").not_implemented("a mapper for every local reply")
         added = tuple(_added_header(one, place) for one, place in where.each("headers_to_add", mapper.headers_to_add))
@@ -199,6 +207,14 @@ def _local_replies(config: Any, at: Place) -> dict[str, tuple[tuple[str, str], .
                 raise where.field("filter").not_implemented(f"the response flag {flag!r}")
             found.setdefault(flag, added)  # Envoy: the first mapper that matches is taken
     return found
+
+
+def _require_refusal(mapper: Any, at: Place) -> None:
+    """Refuse a mapper by status other than the one by which Envoy tells who refused: this proxy does so unasked."""
+    comparison = mapper.filter.status_code_filter.comparison
+    names = [one.header.key.lower() for one in mapper.headers_to_add]
+    if comparison.op != comparison.EQ or comparison.value.default_value != 403 or names != [DECISION_HEADER]:
+        raise at.not_implemented(f"a mapper by status other than that of 403 with {DECISION_HEADER}")
 
 
 def _added_header(option: Any, at: Place) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import address_pb2, base_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, substitution_format_string_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch, ListenerFilter
 from envoy.config.route.v3 import route_components_pb2
@@ -40,6 +40,7 @@ from mesh.xds.types import Resource
 OUTBOUND_LISTENER = "outbound"
 INBOUND_LISTENER = "inbound"
 PROBE_TIMEOUT_S = 2.0
+DECISION, DETAILS = "x-mesh-decision", "%RESPONSE_CODE_DETAILS%"
 _CONNECT_FAILED = "UF"  # Envoy's response flag: no connection to the upstream, so no byte was delivered
 
 
@@ -109,7 +110,7 @@ def _inbound_manager(service: InboundSnapshot, guards: Sequence[HttpFilter], log
     config = manager(service.name, log_path, "destination", guards)
     config.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     config.set_current_client_cert_details.uri = True
-    config.local_reply_config.mappers.append(_undelivered())
+    config.local_reply_config.mappers.extend([_undelivered(), _decided()])
     action = route_components_pb2.RouteAction(
         cluster=LOCAL_APP, timeout=duration(service.local_request_timeout_s or 0.0)
     )
@@ -127,6 +128,23 @@ def _undelivered() -> ResponseMapper:
         append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
     )
     return ResponseMapper(filter=flag, headers_to_add=[header])
+
+
+def _decided() -> ResponseMapper:
+    """Return the mapper that has Envoy tell a refused caller which rule decided, as the Python sidecar does unasked."""
+    forbidden = accesslog_pb2.ComparisonFilter(
+        value=base_pb2.RuntimeUInt32(default_value=403, runtime_key="meshyard.refused")
+    )
+    header = base_pb2.HeaderValueOption(
+        header=base_pb2.HeaderValue(key=DECISION, value=DETAILS),
+        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+    text = base_pb2.DataSource(inline_string=f"%LOCAL_REPLY_BODY%: {DETAILS}")
+    return ResponseMapper(
+        filter=accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=forbidden)),
+        headers_to_add=[header],
+        body_format_override=substitution_format_string_pb2.SubstitutionFormatString(text_format_source=text),
+    )
 
 
 def _inbound_probe(trust_domain: str, identity: str, node_id: str, log_path: str) -> FilterChain:

@@ -9,7 +9,7 @@ HOP = "a field of one hop: taken out here, as RFC 9110 section 7.6.1 wants; Envo
 NEVER_TRIED = "no endpoint was tried: 0 here, while Envoy counts the try that found nobody"
 NO_ROUTE = "a request without a route always has the flag NR here"
 BEFORE_ROUTES = "intentions are asked before routes here, so a refused request has none"
-DECISION = "the rule that decided is told to the caller here; Envoy keeps it for its access log"
+DECISION = "the rule that decided is named in words here; Envoy gives the detail that its access log has"
 UNKNOWN_METHOD = "501 is what RFC 9110 section 9.1 gives to a method that is not known; Envoy's parser says 400"
 VERSION = "505 is what RFC 9110 section 15.6.6 gives to another version"
 HEAD_REFUSED = ("answers.0", "log.0", "seen")
@@ -40,10 +40,11 @@ def not_tried(*records: int) -> tuple[Difference, ...]:
     return tuple(Difference(f"log.{number}.attempt_count", 0, 1, NEVER_TRIED) for number in records)
 
 
-def decided(number: int, rule: str) -> tuple[Difference, ...]:
+def decided(number: int, rule: str, policy: str) -> tuple[Difference, ...]:
     """Return the differences of a request that the intentions refuse."""
+    details = f"rbac_access_denied_matched_policy[{policy}]"
     return (
-        Difference(f"answers.{number}.headers.x-mesh-decision", [rule], "(absent)", DECISION),
+        Difference(f"answers.{number}.headers.x-mesh-decision.0", rule, details, DECISION),
         Difference(f"log.{number}.route_name", None, "inbound", BEFORE_ROUTES),
         Difference(f"log.{number}.upstream_cluster", None, "local_app", BEFORE_ROUTES),
     )

@@ -488,10 +488,14 @@ CALLED = (
         caller="stranger-service",
         differs=(
             *decided(
-                0, "default deny: no intention allows spiffe://dominos.internal/ns/production/sa/stranger-service"
+                0,
+                "default deny: no intention allows spiffe://dominos.internal/ns/production/sa/stranger-service",
+                "none",
             ),
             *decided(
-                1, "default deny: no intention allows spiffe://dominos.internal/ns/production/sa/stranger-service"
+                1,
+                "default deny: no intention allows spiffe://dominos.internal/ns/production/sa/stranger-service",
+                "none",
             ),
         ),
     ),
@@ -499,7 +503,7 @@ CALLED = (
         "a rule that says no",
         (GET,),
         intentions='Sources = [{ Name = "pulse-service" Action = "deny" }, { Name = "*" Action = "allow" }]',
-        differs=decided(0, "intentions/SERVICE#1:pulse-service"),
+        differs=decided(0, "intentions/SERVICE#1:pulse-service", "intentions/SERVICE#1:pulse-service"),
     ),
     Scenario(
         "everybody but one",
@@ -520,8 +524,12 @@ CALLED = (
                { Action = "deny" HTTP { PathExact = "/menu/1" } },
                { Action = "allow" HTTP { PathPrefix = "/menu" Methods = ["GET"] } } ] }]""",
         differs=(
-            *decided(1, "default deny: no intention allows spiffe://dominos.internal/ns/production/sa/pulse-service"),
-            *decided(2, "intentions/SERVICE#1:pulse-service/permission 1"),
+            *decided(
+                1, "default deny: no intention allows spiffe://dominos.internal/ns/production/sa/pulse-service", "none"
+            ),
+            *decided(
+                2, "intentions/SERVICE#1:pulse-service/permission 1", "intentions/SERVICE#1:pulse-service/permission_1"
+            ),
         ),
     ),
     Scenario(
