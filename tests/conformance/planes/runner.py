@@ -38,7 +38,7 @@ from tests.conformance.planes.peers import DEAD_PORT, PLAIN_PORT, TLS_PORT, Answ
 from tests.conformance.planes.scenarios import Scenario
 from tests.conformance.planes.table import SCENARIOS
 
-START_S, SETTLE_S = 30.0, 0.4
+START_S, END_S = 30.0, 15.0
 CALLED_NETWORK = "127.2.0.0/16"
 VIRTUAL_NETWORK = "240.0.0.0/4"
 # Fields of a record that both write and that do not vary from run to run.
@@ -164,14 +164,18 @@ def argv_of(plane: str, program: str, bootstrap: Path) -> list[str]:
 
 @contextmanager
 def running(plane: str, program: str, bootstrap: Path, log: Path) -> Iterator[None]:
-    """Run the data plane while the block runs."""
+    """Run the data plane while the block runs; once it has ended its access log is whole."""
     with log.open("wb") as said:
         process = subprocess.Popen(argv_of(plane, program, bootstrap), stdout=said, stderr=said)
     try:
         yield
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 async def until_listening(control_plane: world.ControlPlane, log: Path) -> None:
@@ -184,7 +188,6 @@ async def until_listening(control_plane: world.ControlPlane, log: Path) -> None:
     while not await asyncio.to_thread(_is_listening):
         assert time.monotonic() < deadline, f"it is not ready: {control_plane.refusals} {log.read_text()[-3000:]}"
         await asyncio.sleep(0.05)
-    await asyncio.sleep(SETTLE_S)
     assert not control_plane.refusals, control_plane.refusals
 
 
@@ -313,7 +316,6 @@ async def main(plane: str, program: str, wanted: str) -> dict[str, Any]:
                 runs = Runs(authority, folder, upstream)
                 for number, scenario in scenarios.items():
                     outcomes[number] = await runs.outcome(number, scenario)
-                await asyncio.sleep(SETTLE_S)
         records = records_of(log, scenarios)
         if os.environ.get("SHOW_LOG"):
             print(said.read_text(), file=sys.stderr)

@@ -218,6 +218,8 @@ def test_03_during_the_overlap_both_roots_prove_a_caller_and_afterwards_the_new_
     assert overlap == [[200]] * 4
     assert rotated.served["retire, new"] == [200]
     assert rotated.served["retire, old"] == [], "a certificate below the old root is worth nothing"
+    if lab.has_envoy("payment-1"):
+        return  # docs/reference/sidecar-parity.md: Envoy does not say why
     said = eventually(
         lambda: [line for line in lab.driver.logs("payment-1", "sidecar", lines=400).splitlines() if "forged" in line],
         within_s=3,
