@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.driver import LabError, checkout
-from lab.topology import HostSpec, Role
+from lab.topology import HostSpec, Role, Sidecar
 from mesh.base.names import require_label
 
 NEEDED = ("app.py", "service.hcl", "intentions.hcl")
@@ -40,8 +40,20 @@ def spec_of(status: Mapping[str, Any], name: str, folder: Path, datacenter: str)
     path = folder.resolve()
     shown = str(path.relative_to(checkout())) if path.is_relative_to(checkout()) else str(path)
     return HostSpec(
-        name, datacenter, _free_address(neighbours), Role.SERVICE, service=_service_name(path), service_dir=shown
+        name,
+        datacenter,
+        _free_address(neighbours),
+        Role.SERVICE,
+        service=_service_name(path),
+        service_dir=shown,
+        sidecar=_sidecar_of(hosts),
     )
+
+
+def _sidecar_of(hosts: Sequence[Mapping[str, Any]]) -> Sidecar:
+    """Return the data plane that every host has; where they differ, or do not say, the Python sidecar."""
+    kinds = {host["sidecar"] for host in hosts if host.get("sidecar")}
+    return Sidecar(*kinds) if len(kinds) == 1 else Sidecar.PYTHON
 
 
 def _free_address(taken: list[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from lab.add import spec_of
 from lab.driver import LabError, checkout
-from lab.topology import Role
+from lab.topology import Role, Sidecar
 from mesh.base.errors import ConfigError
 
 SERVICE = 'service { name = "menu-service" port = 8080 }\n'
@@ -83,3 +83,18 @@ def test_a_full_datacenter_is_said(folder: Path) -> None:
     taken = [f"10.77.1.{number}" for number in range(100, 255)]
     with pytest.raises(LabError, match="no free address"):
         spec_of(a_status(*taken), "menu-1", folder, "east")
+
+
+@pytest.mark.parametrize(
+    ("sidecars", "expected"),
+    [
+        pytest.param(["envoy", "envoy", ""], Sidecar.ENVOY, id="what all the others have"),
+        pytest.param(["envoy", "python"], Sidecar.PYTHON, id="where they differ, Python"),
+        pytest.param([""], Sidecar.PYTHON, id="where there is none, Python"),
+    ],
+)
+def test_a_new_host_has_the_data_plane_of_the_others(folder: Path, sidecars: list[str], expected: Sidecar) -> None:
+    status = a_status(*(f"10.77.1.{20 + number}" for number in range(len(sidecars))))
+    for host, sidecar in zip(status["hosts"][2:], sidecars, strict=True):
+        host["sidecar"] = sidecar
+    assert spec_of(status, "menu-1", folder, "east").sidecar is expected
