@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -69,17 +71,28 @@ command.main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_command_with_what_it_began(number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", AT_WORK],
+@contextlib.contextmanager
+def at_work(script: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command as at a terminal, whoever runs the tests: `nohup`, or a shell's background, makes children deaf."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: [signal.signal(one, signal.default_int_handler) for one in (signal.SIGINT, signal.SIGHUP)],
-    ) as process:
+    )
+    try:
         assert process.stdout is not None
         assert process.stdout.readline() == "at work\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_with_what_it_began(number: signal.Signals) -> None:
+    with at_work(AT_WORK) as process:
         process.send_signal(number)
         out, told = process.communicate(timeout=20)
     assert (process.returncode, out) == (128 + number, "tidied up\n")
@@ -100,9 +113,7 @@ def test_one_that_was_told_to_outlive_its_terminal_does() -> None:
 def test_what_comes_after_the_first_does_not_end_the_tidying_up(number: signal.Signals) -> None:
     """A terminal that closes and a service manager send both."""
     twice = AT_WORK.replace('print("tidied', '[signal.raise_signal(n) for n in (1, 15)]; print("tidied')
-    with subprocess.Popen([sys.executable, "-c", twice], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "at work\n"
+    with at_work(twice) as process:
         process.send_signal(number)
         assert process.communicate(timeout=20)[0] == "tidied up\n"
     assert process.returncode == 128 + number
