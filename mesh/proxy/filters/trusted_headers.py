@@ -35,7 +35,8 @@ async def trusted_headers(request: Request, call_next: Handler) -> Response:
         if PROTO not in request.view.headers:
             request.suffix += _FROM_A_PEER  # one that is no sidecar: it would have said
     else:
-        request.remove |= _PROTO
+        if PROTO in request.view.headers:
+            request.remove |= _PROTO
         request.suffix += _FROM_HERE
     return await call_next(request)
 
