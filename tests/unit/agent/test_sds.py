@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 import SPIFFECertValidatorConfig
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
@@ -30,6 +31,10 @@ def test_certificate_and_key_belong_together(tmp_path: Path) -> None:
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(pair)
     root = unpack(secrets_of(identity)[SECRET]["ROOTCA"].body)
     assert root.validation_context.trusted_ca.inline_bytes == identity.bundle.to_pem()
+    validator = SPIFFECertValidatorConfig()
+    assert root.validation_context.custom_validator_config.typed_config.Unpack(validator), "for Envoy"
+    (domain,) = validator.trust_domains
+    assert (domain.name, domain.trust_bundle.inline_bytes) == (identity.bundle.trust_domain, identity.bundle.to_pem())
 
 
 def test_a_renewal_changes_the_pair_and_not_the_roots() -> None:
