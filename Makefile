@@ -10,18 +10,19 @@ export LAB ?=
 export LAB_NAME ?= default
 export SIDECAR
 export BOX PROVIDER CLOUD_IMAGE_URL CLOUD_IMAGE_SHA512
-export BASE BASE_IMAGE CA_BUNDLE DEBIAN_MIRROR OFFLINE BUNDLE YES
+export BASE BASE_IMAGE ENVOY_IMAGE CA_BUNDLE DEBIAN_MIRROR OFFLINE BUNDLE YES
 PLAYBOOKS := tests/ansible/test_playbooks.py
 ELSEWHERE := $(filter compose vagrant,$(LAB))
 # An emulated machine takes minutes for what others do in seconds: a stack is printed only where a test really hangs.
 PATIENT := $(if $(filter vagrant,$(LAB)),-o faulthandler_timeout=3600)
+BRIEF := $(if $(SHORT),--short)
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e test-ansible bootstrap bootstrap-test
+.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e test-ansible bench bench-control-plane bench-growth bootstrap bootstrap-test
 
 help: ## print this help
-	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # -- Start
 up: bootstrap ## start the lab; returns when every gate is green
@@ -55,6 +56,15 @@ test-unit: bootstrap-test ## the tests without a lab
 	@$(BIN)/pytest -n $(WORKERS) tests/unit tests/conformance
 test-e2e: bootstrap-test ## the tests on real hosts
 	@$(BIN)/pytest $(PATIENT) $(if $(ELSEWHERE),,-n $(WORKERS) --dist loadscope) tests/e2e
+# -- Measure
+bench: bootstrap-test ## Python and Envoy sidecars, measured in turns: [SHORT=1]; takes half an hour
+	@$(BIN)/python -m tests.bench.pairs.run $(BRIEF)
+bench-control-plane: bootstrap-test ## 10, 100 and 1,000 simulated sidecars on one control plane: [SHORT=1]
+	@$(BIN)/python -m tests.bench.controlplane.run $(BRIEF)
+bench-growth: bootstrap-test ## how cost grows with intentions, endpoints, services, routes: [SHORT=1]
+	@$(BIN)/python -m tests.bench.growth.run $(BRIEF)
+
+# -- Check the code
 lint: bootstrap ## style, types, and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
