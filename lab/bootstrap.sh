@@ -1,8 +1,8 @@
 #!/bin/sh
 # From a fresh clone to .venv/bin/lab: the machine's packages where it may, the project's own from a locked list.
-# Safe to run again; does nothing when nothing is missing. PYTHON= chooses the interpreter. OFFLINE=1 fetches nothing and
-# takes the packages from a bundle (BUNDLE=, made by `make bundle`). LAB= says what kind of hosts there will be: only the
-# namespaces of this machine need programs of it.
+# Safe to run again; does nothing when nothing is missing. PYTHON= chooses the interpreter, PYTHONS= those that are
+# looked at. OFFLINE=1 fetches nothing and takes the packages from a bundle (BUNDLE=, made by `make bundle`). LAB= says
+# what kind of hosts there will be: only the namespaces of this machine need programs of it.
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/sbin:/sbin"
@@ -39,13 +39,16 @@ fi
 
 # 2. A Python that is new enough and can make virtual environments.
 python=""
+makes_venv() { "$1" -c 'import venv, ensurepip' 2>/dev/null; }
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
 if [ -n "${PYTHON:-}" ]; then
   fits "$PYTHON" || { say "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13"; exit 5; }
   python="$PYTHON"
 else
-  for candidate in python3 python3.13 python3.12 python3.11; do
-    if fits "$candidate"; then
+  for candidate in ${PYTHONS:-python3 python3.13 python3.12 python3.11}; do
+    fits "$candidate" || continue
+    python="${python:-$candidate}"
+    if makes_venv "$candidate"; then
       python="$candidate"
       break
     fi
@@ -53,7 +56,7 @@ else
 fi
 if [ -z "$python" ]; then
   missing="$missing python3 python3-venv"
-elif ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+elif ! makes_venv "$python"; then
   missing="$missing python3-venv"
 fi
 

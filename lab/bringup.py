@@ -53,6 +53,25 @@ async def bring_up(
 ) -> None:
     """Write the config, grant the tokens, wait until every gate is green.
 
+    Args, and what is raised: as of `prepare` and `watch_gates`.
+    """
+    await prepare(operator, services, files, platform, hosts, say=say, deadline=deadline, poll_s=poll_s)
+    await watch_gates(operator, services, say=say, deadline=deadline, poll_s=poll_s)
+
+
+async def prepare(
+    operator: MeshClient,
+    services: tuple[HostSpec, ...],
+    files: Mapping[str, Mapping[str, str]],
+    platform: tuple[str, str],
+    hosts: Hosts,
+    *,
+    say: Say,
+    deadline: float,
+    poll_s: float = 0.03,
+) -> None:
+    """Write the config and grant the tokens: all that hosts with a service wait for.
+
     Args:
         operator: the way to the control plane, with the operator's rights.
         services: the hosts with a service.
@@ -64,7 +83,7 @@ async def bring_up(
         poll_s: how often the control plane is asked.
 
     Raises:
-        LabError: a gate did not open in time (exit code 124); the text names it.
+        LabError: the control plane was not ready in time (exit code 124), or a host refused.
         ConfigError: a config entry was refused.
     """
     await until_it_answers(operator, deadline, poll_s=poll_s)
@@ -76,7 +95,6 @@ async def bring_up(
     for host in services:
         await grant(operator, host, hosts, ttl_s=token_ttl_s(deadline, now=time.monotonic()))
     say(f"{len(services)} join tokens granted", True)
-    await watch_gates(operator, services, say=say, deadline=deadline, poll_s=poll_s)
 
 
 async def add(

@@ -20,7 +20,7 @@ from lab.telling import telling_line
 from lab.topology import Sidecar, Topology
 from lab.wheels import DOWNLOAD_TIMEOUT_S, trusting
 
-DRIVERS = ("netns",)  # whose hosts can have it
+DRIVERS = ("netns", "compose")  # whose hosts can have it
 FOLDER = ".venv-envoy"
 PROGRAM = f"{FOLDER}/envoy"  # in a checkout: a link to the program inside the package
 LIST = "requirements/envoy.txt"

@@ -16,7 +16,8 @@ from lab.driver import LabError, checkout
 
 VARIABLES = (
     "BASE_IMAGE= another base image; BASE=debootstrap makes it from Debian packages alone; CA_BUNDLE= certificates of "
-    "a TLS-inspecting proxy; DEBIAN_MIRROR= another mirror; OFFLINE=1 fetches nothing; BUNDLE= where everything is."
+    "a TLS-inspecting proxy; DEBIAN_MIRROR= another mirror; SIDECAR=envoy Envoy's image as well; ENVOY_IMAGE= take it "
+    "from this image and not from the Python package; OFFLINE=1 fetches nothing; BUNDLE= where everything is."
 )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab import envoy
 from lab.compose import start, subnets
 from lab.compose.engine import Engine, connect
 from lab.compose.hosts import Hosts
@@ -102,7 +103,7 @@ class ComposeDriver:
         self._end()
         subnets.require_free(self.engine, topology)
         images: dict[str, str] = {}
-        yield from follow(functools.partial(self._ensure_images, images))
+        yield from follow(functools.partial(self._ensure_images, images, envoy.is_wanted(topology)))
         published = start.free_ports(topology, are_fixed=self.lab_name == "default")
         try:
             yield from follow(lambda say: self._start(topology, images, timeout_s, published, say).lab())
@@ -122,11 +123,11 @@ class ComposeDriver:
             raise
         shutil.rmtree(self.place.failed, ignore_errors=True)
 
-    async def _ensure_images(self, found: dict[str, str], say: Say) -> None:
+    async def _ensure_images(self, found: dict[str, str], has_envoy: bool, say: Say) -> None:
         from lab.compose.images import ensure
         from lab.compose.options import Options
 
-        options = Options.from_environment(os.environ)
+        options = dataclasses.replace(Options.from_environment(os.environ), has_envoy=has_envoy)
         found |= await asyncio.to_thread(ensure, self.engine, lambda text: say(text, True), options)
 
     def _start(

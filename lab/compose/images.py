@@ -54,7 +54,7 @@ def wanted(options: Options, architecture: str) -> dict[str, Recipe]:
     """Return the recipes of this checkout as it would be built now; asks no engine."""
     inputs = recipes.inputs_of(checkout())
     base = choose_base(options.base, noted_base(), recipes.default_base(inputs))
-    return recipes.recipes(inputs, base, architecture)
+    return recipes.recipes(inputs, base, architecture, options.envoy_from)
 
 
 class Workshop:
@@ -75,7 +75,7 @@ class Workshop:
     def take(self, base: Base) -> None:
         """Make the operating system from this base from now on."""
         self.base = base
-        self.recipes = recipes.recipes(self.inputs, base, self.engine.architecture)
+        self.recipes = recipes.recipes(self.inputs, base, self.engine.architecture, self.options.envoy_from)
 
     def tags(self) -> dict[str, str]:
         """Return role -> tag."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.compose.recipes import Base
+from lab.compose.recipes import ENVOY_PACKAGE, Base
 from lab.driver import LabError
 
 DEBOOTSTRAP = "debootstrap"
@@ -29,6 +29,8 @@ class Options:
         mirror: DEBIAN_MIRROR=, another mirror than Debian's own, for BASE=debootstrap.
         is_offline: OFFLINE=1, nothing may be fetched.
         bundle: BUNDLE=, the archive that has everything.
+        envoy_image: ENVOY_IMAGE=, an image by digest that has Envoy; empty: it comes from its Python package.
+        has_envoy: a host has Envoy for a sidecar (SIDECAR=, or the topology).
     """
 
     base: str = ""
@@ -36,6 +38,13 @@ class Options:
     mirror: str = ""
     is_offline: bool = False
     bundle: str = BUNDLE
+    envoy_image: str = ""
+    has_envoy: bool = False
+
+    @property
+    def envoy_from(self) -> str:
+        """Return what Envoy's image is made from; empty when no host wants it."""
+        return (self.envoy_image or ENVOY_PACKAGE) if self.has_envoy else ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Options:
@@ -49,6 +58,9 @@ class Options:
             raise LabError(f"BASE={way}: right would be BASE={DEBOOTSTRAP}, or BASE_IMAGE={way}", exit_code=EXIT_USAGE)
         if way and image:
             raise LabError(f"BASE={way} and BASE_IMAGE={image}: say one of them", exit_code=EXIT_USAGE)
+        envoy_image = environment.get("ENVOY_IMAGE", "")
+        if envoy_image and "@sha256:" not in envoy_image:
+            raise LabError(f"ENVOY_IMAGE={envoy_image}: right would be {envoy_image}@sha256:...", exit_code=EXIT_USAGE)
         ca_bundle = environment.get("CA_BUNDLE", "")
         if ca_bundle and not Path(ca_bundle).is_file():
             raise LabError(f"CA_BUNDLE={ca_bundle}: no such file; right would be a PEM file", exit_code=EXIT_USAGE)
@@ -58,6 +70,8 @@ class Options:
             mirror=environment.get("DEBIAN_MIRROR", ""),
             is_offline=environment.get("OFFLINE", "") not in ("", "0"),
             bundle=environment.get("BUNDLE") or BUNDLE,
+            envoy_image=envoy_image,
+            has_envoy="envoy" in environment.get("SIDECAR", ""),
         )
 
 

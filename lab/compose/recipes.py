@@ -26,7 +26,9 @@ PARENTS = {
     "redirect-init": "base",
 }
 ROLES = tuple(PARENTS)
-REQUIREMENTS = {"base": "runtime.txt", "demo-service": "demo-services.txt"}
+ENVOY = "envoy"  # a role of its own: only a lab that has it for a sidecar needs its image
+ENVOY_PACKAGE = "package"  # made from requirements/envoy.txt; otherwise from the image of that name
+REQUIREMENTS = {"base": "runtime.txt", "demo-service": "demo-services.txt", ENVOY: "envoy.txt"}
 # What of the checkout is read for the images.
 SOURCES = (
     "images/*/*",
@@ -95,13 +97,14 @@ def inputs_of(checkout: Path) -> dict[str, bytes]:
     return {path.relative_to(checkout).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 
-def recipes(inputs: Inputs, base: Base, architecture: str) -> dict[str, Recipe]:
+def recipes(inputs: Inputs, base: Base, architecture: str, envoy_from: str = "") -> dict[str, Recipe]:
     """Return the recipe of each role, in building order.
 
     Args:
         inputs: as `inputs_of` reads them.
         base: what the operating system is made from.
         architecture: the engine's, in Go's words; an image for another one is another image.
+        envoy_from: `ENVOY_PACKAGE`, or the image that has Envoy; empty: no host wants it.
     """
     made: dict[str, Recipe] = {}
     for role in ROLES:
@@ -112,7 +115,18 @@ def recipes(inputs: Inputs, base: Base, architecture: str) -> dict[str, Recipe]:
         ground = parent or f"{base if not base.is_debootstrap else SUITE} {architecture}"
         digest = content_hash(role, ground, {**context, **{f"project/{k}": v for k, v in (project or {}).items()}})
         made[role] = Recipe(role, f"{REPOSITORY}/{role}:{digest}", parent, context, listed, project)
+    if envoy_from:
+        made[ENVOY] = _envoy(inputs, made["os"].tag, envoy_from)
     return made
+
+
+def _envoy(inputs: Inputs, os_tag: str, envoy_from: str) -> Recipe:
+    """Return the recipe of Envoy's image."""
+    context, listed, parent = _context(ENVOY, inputs), inputs[f"requirements/{REQUIREMENTS[ENVOY]}"].decode(), os_tag
+    if envoy_from != ENVOY_PACKAGE:
+        context = {"Dockerfile": context["Dockerfile.from-image"], "start-envoy": context["start-envoy"]}
+        listed, parent = "", envoy_from
+    return Recipe(ENVOY, f"{REPOSITORY}/{ENVOY}:{content_hash(ENVOY, parent, context)}", parent, context, listed)
 
 
 def default_base(inputs: Inputs) -> Base:

@@ -10,8 +10,9 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 
 from lab.driver import checkout
-from lab.topology import HostSpec, Role, Topology, load
-from lab.units import AGENT_CONFIG, BOOTSTRAP, CONTROL_PLANE_CONFIG
+from lab.envoy import is_wanted
+from lab.topology import HostSpec, Role, Sidecar, Topology, load
+from lab.units import AGENT_CONFIG, BOOTSTRAP, CONTROL_PLANE_CONFIG, ENVOY_OPTIONS
 from mesh.base import ports
 
 WORKLOAD = ports.GID_WORKLOAD
@@ -140,6 +141,14 @@ x-door: &door # a published port: one of these listens outside, one inside the h
   mem_limit: 64m
 """
 
+ENVOY_TEMPLATE = f"""
+x-envoy: &envoy # in the sidecar's place: the same user, the same folders
+  <<: *unit
+  image: ${{IMAGE_ENVOY:-meshyard/envoy}}
+  command: [{", ".join(f'"{word}"' for word in ENVOY_OPTIONS)}] # waits for the agent to write the bootstrap
+  user: "{ports.UID_SIDECAR}:{WORKLOAD}"
+"""
+
 # Volumes are folders in memory that go with the lab: whose each is, with which mode, and how much fits.
 VOLUME_KINDS = {
     "agent": (ports.UID_AGENT, "0755", "64m"),
@@ -160,7 +169,8 @@ def compose_text(topology: Topology) -> str:
     doors = [host for host in hosts if host.publish]
     if doors:
         blocks.append(_outer_door(doors))
-    parts = [HEAD, "name: meshyard-default\n", TEMPLATES, _volume_kinds(), "\nservices:\n" + "\n".join(blocks)]
+    templates = TEMPLATES + (ENVOY_TEMPLATE if is_wanted(topology) else "")
+    parts = [HEAD, "name: meshyard-default\n", templates, _volume_kinds(), "\nservices:\n" + "\n".join(blocks)]
     parts += [_networks(topology, is_published=bool(doors)), _volumes(hosts)]
     return "".join(parts)
 
@@ -262,7 +272,8 @@ def _host(host: HostSpec, topology: Topology) -> str:
 
 
 def _unit(host: HostSpec, unit: str) -> list[str]:
-    lines = [f"  {host.name}-{unit}:", f"    <<: *{unit}", *_member_of(host.name), *_labels(host.name, unit)]
+    template = "envoy" if unit == "sidecar" and host.sidecar is Sidecar.ENVOY else unit
+    lines = [f"  {host.name}-{unit}:", f"    <<: *{template}", *_member_of(host.name), *_labels(host.name, unit)]
     if unit == "app":
         folder = f"{SERVICES_DIR}/{host.service_dir.rpartition('/')[2]}" if is_in_image(host) else BROUGHT_DIR
         lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import shutil
@@ -14,13 +15,15 @@ from typing import Any
 
 from lab import bringup
 from lab.driver import Completed, LabError, Progress, checkout
+from lab.follow import Say
 from lab.services import platform_entry, service_files
 from lab.topology import HostSpec, Topology
 from lab.vagrant import onto, patience, play, talk, units
 from lab.vagrant.hosts import Hosts, on_all
-from lab.vagrant.machines import Machines
+from lab.vagrant.machines import TOGETHER, Machines
 from lab.vagrant.place import Place
 from lab.vagrant.way_in import WayIn, config_text, forwards_of
+from mesh.api.client import MeshClient
 
 PATIENCE_S = {"kvm": 900.0, "tcg": 5400.0}
 SLOWNESS = {"kvm": 1.0, "tcg": 6.0}
@@ -133,16 +136,27 @@ class VagrantDriver:
                     self.hosts.renew(host, topology.settings) if host.name in wanted.hosts else self.hosts.silence(host)
                 ),
             )
-            yield Progress("the mesh on every host starts anew", elapsed_s=time.monotonic() - began)
+            yield Progress("the mesh has ended on every host", elapsed_s=time.monotonic() - began)
+            self.hosts.start(topology.control_plane)
             self._open(topology, state["ports"])
-            yield from talk.as_operator(self.operator_address(), began, self._bring_up(wanted, deadline))
+            work = self._bring_up(wanted, TOGETHER[state["accel"]], deadline)
+            yield from talk.as_operator(self.operator_address(), began, work)
 
-    def _bring_up(self, topology: Topology, deadline: float) -> talk.Work:
+    def _bring_up(self, topology: Topology, together: int, deadline: float) -> talk.Work:
+        """Return the work of starting the mesh on all hosts, a few at a time: more would only be slower."""
         files = {host.name: service_files(checkout() / host.service_dir) for host in topology.services}
-        platform = platform_entry(checkout())
-        return lambda operator, say: bringup.bring_up(
-            operator, topology.services, files, platform, self.hosts, say=say, deadline=deadline, poll_s=talk.POLL_S
-        )
+        services, platform = topology.services, platform_entry(checkout())
+
+        async def work(operator: MeshClient, say: Say) -> None:
+            await bringup.prepare(
+                operator, services, files, platform, self.hosts, say=say, deadline=deadline, poll_s=talk.POLL_S
+            )
+            for first in range(0, len(services), together):
+                some = services[first : first + together]
+                await asyncio.to_thread(on_all, some, self.hosts.start)
+                await bringup.watch_gates(operator, some, say=say, deadline=deadline, poll_s=talk.POLL_S)
+
+        return work
 
     def down(self) -> None:
         """End the lab; nothing of it remains but the box."""

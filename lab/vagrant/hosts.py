@@ -149,7 +149,7 @@ class Hosts:
         return done.stdout
 
     def renew(self, host: HostSpec, settings: Mapping[str, str]) -> None:
-        """Let the units of one host start with no state; those of the control plane with other settings."""
+        """End the units of one host so that they may start with no state, the control plane with other settings."""
         names = units.units_of(host)
         if not names:
             return
@@ -160,6 +160,13 @@ class Hosts:
         done = self.as_root(host.name, ["sh", "-s"], stdin=onto.renewal(names, files))
         if done.exit_code:
             raise LabError(f"renewing {host.name}: {onto.said(done)}")
+
+    def start(self, host: HostSpec) -> None:
+        """Start the units of a host; each waits for what it needs."""
+        names = [units.SERVICES[unit] for unit in units.units_of(host)]
+        done = self.as_root(host.name, ["systemctl", "start", "--no-block", *names]) if names else None
+        if done and done.exit_code:
+            raise LabError(f"starting the units of {host.name}: {onto.said(done)}")
 
     def silence(self, host: HostSpec) -> None:
         """End the units of a host that nobody wants now: those that wait take the processor from those that work."""

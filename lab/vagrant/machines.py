@@ -150,7 +150,7 @@ class Machines:
 
     def _sweep(self, hosts: Sequence[str]) -> None:
         """Take away what a crash in the middle of Vagrant's work left behind: by whole names, never more."""
-        network = f"meshyard-{self.place.name}"
+        networks = {f"meshyard-{self.place.name}", f"meshyard-{self.place.name}-ssh"}
         wanted = self._machine_names(hosts)
         theirs = self._of_others(wanted)
         wanted -= set(theirs)
@@ -159,9 +159,10 @@ class Machines:
             self._virsh("undefine", name, "--managed-save", "--snapshots-metadata")
         for name in {f"{name}.img" for name in wanted}.intersection(self._virsh("vol-list", "default").split()):
             self._virsh("vol-delete", name, "default")
-        if not hosts and not theirs and network in self._virsh("net-list", "--all", "--name").split():
-            self._virsh("net-destroy", network)
-            self._virsh("net-undefine", network)
+        if not hosts and not theirs:
+            for network in sorted(networks.intersection(self._virsh("net-list", "--all", "--name").split())):
+                self._virsh("net-destroy", network)
+                self._virsh("net-undefine", network)
 
     def _of_others(self, names: Iterable[str]) -> dict[str, str]:
         """Return machine -> folder of its lab, of those of another checkout. Whose folder is gone is nobody's."""

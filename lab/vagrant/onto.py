@@ -63,7 +63,7 @@ def writer(files: Mapping[str, HostFile]) -> str:
 
 
 def renewal(units: Sequence[str], files: Mapping[str, HostFile]) -> str:
-    """Return a shell script after which the units of a host start with no state.
+    """Return a shell script after which the units of a host have ended and may start with no state.
 
     Args:
         units: the host's units, in starting order.
@@ -84,7 +84,6 @@ def renewal(units: Sequence[str], files: Mapping[str, HostFile]) -> str:
             f"date +%s.%N >{BORN}",
             writer(files),
             *([f"systemctl restart {rules}"] if rules in names else []),
-            f"systemctl start --no-block {all_names}",
             "",
         ]
     )

@@ -14,6 +14,7 @@ from mesh.api.client import MeshClient, UnreachableError
 from mesh.base.errors import MeshError
 
 POLL_S = 0.25  # a look costs an emulated machine a tenth of a second of its one processor
+PATIENCE_S = 120.0  # of one call: an emulated machine may have had no moment for it
 Work = Callable[[MeshClient, Say], Coroutine[Any, Any, None]]
 
 
@@ -30,7 +31,7 @@ def as_operator(address: str, began: float, work: Work) -> Iterator[Progress]:
     """
 
     async def whole(say: Say) -> None:
-        async with MeshClient(address) as operator:
+        async with MeshClient(address, timeout_s=PATIENCE_S) as operator:
             await work(operator, say)
 
     try:

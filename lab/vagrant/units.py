@@ -41,8 +41,9 @@ ORDERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "kill": (("kill", "--kill-whom=main", "--signal=KILL"),),
     "pause": (("kill", "--kill-whom=all", "--signal=STOP"),),
     "resume": (("kill", "--kill-whom=all", "--signal=CONT"),),
-    # It is told to stay stopped before it is killed: otherwise it might start again in between.
-    "stop-now": (("stop", "--no-block"), ("kill", "--kill-whom=all", "--signal=KILL")),
+    # It is told to stay stopped before it is killed: otherwise it might start again in between. For systemd a unit that
+    # was killed has failed, whoever wanted it; this one did as it was told.
+    "stop-now": (("stop", "--no-block"), ("kill", "--kill-whom=all", "--signal=KILL"), ("stop",), ("reset-failed",)),
 }
 
 
@@ -61,7 +62,7 @@ def order(unit: str, action: str) -> list[str]:
         raise LabError(f"no action {action!r}; there are: {', '.join(ORDERS)}", exit_code=2)
     name = SERVICES[unit]
     first, *more = (f"systemctl {' '.join(words)} {name}" for words in ORDERS[action])
-    # The second order finds nothing to do where the first has done it already.
+    # The later orders find nothing to do where the first has done it already.
     return ["sh", "-c", "; ".join([f"{first} || exit", *(f"{line} 2>/dev/null || true" for line in more)])]
 
 

@@ -81,6 +81,14 @@ def test_each_process_has_its_user_and_no_rights(path: Path) -> None:
         assert "\nUser=" in text
 
 
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_what_a_unit_keeps_is_for_its_own_user(path: Path) -> None:
+    """Agent, sidecar and application are in one group."""
+    lines = rendered(path).splitlines()
+    kept = [line for line in lines if line.startswith("StateDirectory=")]
+    assert [line for line in lines if line.startswith("StateDirectoryMode=")] == ["StateDirectoryMode=0700"] * len(kept)
+
+
 def test_the_chain_is_the_lab_s(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for what on a namespace host (lab/units.py) waits for it on a host with systemd, too."""
     monkeypatch.setattr(systemctl, "UNITS", root / "etc" / "systemd" / "system")

@@ -98,9 +98,30 @@ def test_the_tests_ask_for_their_own_on_linux_alone(fresh: Path) -> None:
 def test_without_a_python_that_is_said(fresh: Path, system: str, says: str) -> None:
     program(fresh, "uname", f"echo {system}")
     program(fresh, "python3", "exit 1")
-    code, words = bootstrap(fresh, LAB="compose")
+    code, words = bootstrap(fresh, LAB="compose", PYTHONS="python3 python3.11")
     assert code == 5
     assert says in words
+
+
+@pytest.mark.parametrize(
+    ("first", "taken"),
+    [
+        pytest.param("exit 0", "first", id="the first that fits"),
+        pytest.param('case "$2" in *venv*) exit 1 ;; esac', "second", id="not one that cannot make a .venv"),
+        pytest.param("exit 1", "second", id="not one that is too old"),
+    ],
+)
+def test_of_several_pythons_one_that_can_make_a_virtual_environment_is_taken(
+    fresh: Path, first: str, taken: str
+) -> None:
+    """The .venv is there, and of another lock: it is made anew, by the Python that was taken."""
+    for name, does in (("first", first), ("second", "exit 0")):
+        program(fresh, name, f'case "$2" in venv) echo {name} >"$0.made"; exit 7 ;; esac\n{does}')
+    (fresh / ".venv" / "pyvenv.cfg").unlink()
+    program(fresh, "rm", f'exec {shutil.which("rm")} "$@"')
+    code, _ = bootstrap(fresh, LAB="compose", PYTHONS="first second")
+    assert code != 0
+    assert [path.stem for path in (fresh / "bin").glob("*.made")] == [taken]
 
 
 def test_a_sum_is_made_where_there_is_no_sha256sum(fresh: Path) -> None:

@@ -55,10 +55,11 @@ def test_only_a_lab_with_envoy_wants_it() -> None:
 
 
 def test_a_driver_that_cannot_have_it_says_so() -> None:
-    envoy.require_driver(SHIPPED, "compose")
-    envoy.require_driver(SHIPPED.with_sidecars("envoy"), "netns")
-    with pytest.raises(LabError, match="not on compose; right would be: LAB=netns"):
-        envoy.require_driver(SHIPPED.with_sidecars("envoy"), "compose")
+    envoy.require_driver(SHIPPED, "vagrant")
+    for driver in envoy.DRIVERS:
+        envoy.require_driver(SHIPPED.with_sidecars("envoy"), driver)
+    with pytest.raises(LabError, match="netns and compose only, not on vagrant; right would be: LAB=netns"):
+        envoy.require_driver(SHIPPED.with_sidecars("envoy"), "vagrant")
 
 
 def test_it_is_fetched_once_with_its_hash(checkout: Path, tools: Tools) -> None:

@@ -27,6 +27,11 @@ DEFAULT = Base("debian@sha256:1")
             {"OFFLINE": "1", "BUNDLE": "b.tar"}, Options(is_offline=True, bundle="b.tar"), id="without a network"
         ),
         pytest.param({"OFFLINE": "0", "BUNDLE": ""}, Options(), id="OFFLINE=0 says no"),
+        pytest.param({"SIDECAR": "order-1=envoy"}, Options(has_envoy=True), id="Envoy on some host"),
+        pytest.param({"SIDECAR": "python", "ENVOY_IMAGE": ""}, Options(), id="no Envoy"),
+        pytest.param(
+            {"ENVOY_IMAGE": "e@sha256:1"}, Options(envoy_image="e@sha256:1"), id="an image of Envoy, by digest"
+        ),
     ],
 )
 def test_options(environment: dict[str, str], options: Options) -> None:
@@ -41,6 +46,9 @@ def test_options(environment: dict[str, str], options: Options) -> None:
         ),
         pytest.param({"BASE": "debootstrap", "BASE_IMAGE": "x"}, "say one of them", id="both ways at once"),
         pytest.param({"CA_BUNDLE": "/nowhere.pem"}, "no such file", id="a file that is not there"),
+        pytest.param(
+            {"ENVOY_IMAGE": "envoy:v1"}, "right would be envoy:v1@sha256", id="an image by a name that may move"
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(environment: dict[str, str], says: str) -> None:

