@@ -8,6 +8,7 @@ question has a deadline. A TTL check asks nothing: the application reports throu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from random import Random
 
@@ -24,7 +25,6 @@ from mesh.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-MAX_WAIT_S = 5.0  # how long a machine's own deadline can lie unnoticed after a report moved it
 Result = tuple[CheckStatus, str]
 
 
@@ -40,6 +40,7 @@ class CheckRunner:
         self._metrics = metrics
         now = clock.monotonic()
         self._machines = {check.id: CheckMachine(check, now=now) for check in checks}
+        self._moved = {check.id: asyncio.Event() for check in checks}  # a machine's own deadline is another now
         for check in checks:
             machine = self._machines[check.id]
             reports.put(check.id, machine.status.value, machine.output)
@@ -77,29 +78,30 @@ class CheckRunner:
             await asyncio.sleep(max(0.0, due - self._clock.monotonic() - self._rng.uniform(0, 0.05) * check.interval_s))
 
     async def _tick(self, machine: CheckMachine) -> None:
-        """Let the machine's own deadlines pass: the end of a TTL, the end of a hold."""
+        """Let the machine's own deadlines pass: the end of a TTL, the end of a hold. Sleeps while it has none."""
+        moved = self._moved[machine.definition.id]
         while True:
+            moved.clear()
             now = self._clock.monotonic()
             self._tell(machine, machine.tick(now=now))
             deadline = machine.deadline
-            wait_s = MAX_WAIT_S if deadline is None else min(MAX_WAIT_S, max(deadline - now, 0.01))
-            await asyncio.sleep(min(wait_s, _shortest(machine.definition)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if deadline is None else max(deadline - now, 0.001)):
+                    await moved.wait()
 
     def _record(self, machine: CheckMachine, result: Result) -> None:
         status, output = result
         self._metrics.counter("mesh_checks_total", machine.definition.id, status.value).value += 1
+        deadline = machine.deadline
         self._tell(machine, machine.record(status, output, now=self._clock.monotonic()))
+        if machine.deadline != deadline:
+            self._moved[machine.definition.id].set()
 
     def _tell(self, machine: CheckMachine, transition: Transition | None) -> None:
         if transition is None:
             return
         self._reports.put(machine.definition.id, transition.status.value, transition.output)
         log.info("check changed", extra={"check": machine.definition.id, "status": transition.status.value})
-
-
-def _shortest(check: CheckDefinition) -> float:
-    """Return how long a new deadline may go unnoticed: a report moves it while the ticker sleeps."""
-    return max(0.05, (check.ttl_s if check.kind is CheckKind.TTL else check.interval_s) / 4)
 
 
 async def _ask(check: CheckDefinition, session: aiohttp.ClientSession) -> Result:

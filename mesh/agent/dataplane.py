@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from mesh.xds.bootstrap import Bootstrap, write_bootstrap
 log = logging.getLogger(__name__)
 
 POLL_S = 0.05  # while it is not ready: this is start time
-CALM_POLL_S = 1.0
+CALM_POLL_S = 5.0  # while it is: a sidecar that dies lets go of its secrets, which is noticed at once
 TIMEOUT_S = 2.0
 MAX_METRICS_BYTES = 8 * 1024 * 1024
 
@@ -53,13 +54,21 @@ class SidecarWatch:
 
     def __init__(self, settings: AgentSettings) -> None:
         self._base = f"http://{settings.sidecar_admin.address}:{settings.sidecar_admin.port}"
+        self._wake = asyncio.Event()
+
+    def look(self) -> None:
+        """Ask now: something happened that a sidecar's death may be the reason of."""
+        self._wake.set()
 
     async def run(self, session: aiohttp.ClientSession, tell: Callable[[str], None]) -> None:
         """Call `tell` with the reason why the sidecar is not ready, or with the empty string, until cancelled."""
         while True:
+            self._wake.clear()
             reason = await self._ask(session)
             tell(reason)
-            await asyncio.sleep(POLL_S if reason else CALM_POLL_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S if reason else CALM_POLL_S):
+                    await self._wake.wait()
 
     async def metrics(self, session: aiohttp.ClientSession) -> str:
         """Return the sidecar's metrics; empty when it does not answer."""

@@ -6,7 +6,7 @@ only when both do, so the agent speaks for both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -50,10 +50,15 @@ class Word:
 
 
 class Holders:
-    """Who gets secrets from this agent, and how far each has come; `word` has the newest `Word`."""
+    """Who gets secrets from this agent, and how far each has come; `word` has the newest `Word`.
 
-    def __init__(self) -> None:
+    Args:
+        on_change: called when somebody begins to get secrets, and when somebody no longer does.
+    """
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
         self.word: Latest[Word] = Latest()
+        self._on_change = on_change
         self._streams: list[SecretStream] = []
         self._identity: Identity | None = None
         self._wanted: dict[str, str] = {}
@@ -62,11 +67,13 @@ class Holders:
     def holding(self, stream: SecretStream) -> Iterator[None]:
         """Count a client's stream for as long as the block runs."""
         self._streams.append(stream)
+        self._on_change()
         self.look()
         try:
             yield
         finally:
             self._streams.remove(stream)
+            self._on_change()
             self.look()
 
     def expect(self, identity: Identity, secrets: ResourceView) -> None:

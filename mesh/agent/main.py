@@ -65,7 +65,8 @@ class Agent:
         self._identity: Latest[Identity] = Latest()
         self._channels: Latest[aio.Channel] = Latest()
         self._names: Latest[NameTable] = Latest()
-        self._holders = Holders()
+        self._sidecar = SidecarWatch(settings)
+        self._holders = Holders(on_change=self._sidecar.look)
         self._gates = Gates(self._clock.monotonic())
         self._reports = Reports()
         self._channel_keeper = ChannelKeeper(settings, self._channels)
@@ -76,7 +77,6 @@ class Agent:
         self._checks = CheckRunner(
             service.checks, self._reports, clock=self._clock, rng=self._rng, metrics=self._metrics
         )
-        self._sidecar = SidecarWatch(settings)
         resolvers = tuple(map(str, settings.dns.forward_to))
         self._forwarder = Forwarder(resolvers, self._rng, self._metrics, read_spare_ports() if resolvers else ())
 

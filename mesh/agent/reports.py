@@ -1,4 +1,4 @@
-"""Tell the control plane how the service is: a change at once, a heartbeat each second, everything on a new stream.
+"""Tell the control plane how the service is: a change at once, a heartbeat in its silence, everything on a new stream.
 
 What is not told yet is kept as the latest status per check, never as a queue: a control plane that was away for an
 hour wants to know how things are, not how they went.
@@ -18,7 +18,7 @@ from mesh.config.entries import ServiceDefinition
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 1.0
+HEARTBEAT_S = 3.0  # three of them fit into the time after which the control plane takes us for dead
 CALL_TIMEOUT_S = 10.0
 
 

@@ -18,6 +18,10 @@ class Clock(Protocol):
         """Return the wall clock as an aware datetime; for certificates and logs."""
         ...
 
+    def epoch_s(self) -> float:
+        """Return the wall clock as seconds since 1970; for what is asked with each request."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -29,3 +33,7 @@ class SystemClock:
     def utcnow(self) -> datetime:
         """Return the wall clock in UTC."""
         return datetime.now(UTC)
+
+    def epoch_s(self) -> float:
+        """Return the wall clock as seconds since 1970."""
+        return time.time()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -30,6 +31,7 @@ def sign_leaf(
     now: datetime,
     ttl: timedelta,
     dns_names: Sequence[str] = (),
+    addresses: Sequence[IPv4Address] = (),
 ) -> tuple[bytes, ...]:
     """Issue an X.509-SVID.
 
@@ -39,7 +41,7 @@ def sign_leaf(
         ca: the intermediate of the caller's datacenter.
         now: aware.
         ttl: asked for; the leaf never outlives `ca`. It begins 60 s before `now`.
-        dns_names: extra DNS SANs that the authority decided on (the control plane's own certificate has one).
+        dns_names, addresses: extra SANs that the authority decided on (the control plane's own certificate has them).
 
     Returns:
         DER, leaf first, then the certificate of `ca`.
@@ -59,7 +61,8 @@ def sign_leaf(
     require_in_force(ca, now)
     if ttl <= timedelta(0):
         raise LocalProtocolError(f"issuing an SVID: a life of {ttl} is none")
-    leaf = _build(csr, identity, ca, now=now, ttl=ttl, dns_names=dns_names).sign(ca.private_key, SHA256())
+    extra = [*map(x509.DNSName, dns_names), *map(x509.IPAddress, addresses)]
+    leaf = _build(csr, identity, ca, now=now, ttl=ttl, extra=extra).sign(ca.private_key, SHA256())
     leaf_der = leaf.public_bytes(Encoding.DER)
     _validate(leaf_der, identity, ca, now)
     return (leaf_der, ca.certificate_der())
@@ -72,10 +75,9 @@ def _build(
     *,
     now: datetime,
     ttl: timedelta,
-    dns_names: Sequence[str],
+    extra: Sequence[x509.GeneralName],
 ) -> x509.CertificateBuilder:
-    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(str(identity))]
-    names += [x509.DNSName(name) for name in dns_names]
+    names = [x509.UniformResourceIdentifier(str(identity)), *extra]
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     key = csr.public_key()
     issuer_key = ca.private_key.public_key()

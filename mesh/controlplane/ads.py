@@ -32,7 +32,7 @@ from mesh.telemetry.metrics import Metrics
 from mesh.xds.build.cache import ResourceCache
 from mesh.xds.server.delta import DeltaStream
 from mesh.xds.server.sotw import SotwStream
-from mesh.xds.types import SHORT_NAME, NodeIdentity, parse_node
+from mesh.xds.types import SHORT_NAME, NodeIdentity, is_proxyless, parse_node
 
 log = logging.getLogger("mesh.controlplane.ads")
 
@@ -138,12 +138,13 @@ class AdsService:
             request = decode(message, first)
             node = require_own_node(request, caller)
             mailbox.put_request(request)
-            await self._serve_node(requests, context, message, machine, node, mailbox)
+            view = View(node, self._snapshots, self._cache, self._access_log_path, is_proxyless(request.node))
+            await self._serve_node(requests, context, message, machine, view, mailbox)
 
     async def _serve_node(
-        self, requests: Any, context: Any, message: Any, machine: type[Any], node: NodeIdentity, mailbox: Mailbox
+        self, requests: Any, context: Any, message: Any, machine: type[Any], view: View, mailbox: Mailbox
     ) -> None:
-        view = View(node, self._snapshots, self._cache, self._access_log_path)
+        node = view.node
         stream = machine(view.resources)
         self._streams[mailbox] = node.service
         self._metrics.gauge("mesh_xds_streams").value += 1

@@ -1,6 +1,8 @@
 """The control plane's own certificate: a key that lives in this process only, signed by its own datacenter's authority.
 
-gRPC asks for the certificate at each handshake (dynamic credentials), so a renewal touches no open connection.
+gRPC asks for the certificate at each handshake (dynamic credentials), so a renewal touches no open connection. Our own
+agents and proxies look at the SPIFFE ID in it; the name and the address are there for clients that look at those, as
+gRPC's own xDS client does.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ class OwnCertificate:
             now=now,
             ttl=timedelta(seconds=self._settings.leaf_ttl_s),
             dns_names=(DNS_NAME,),
+            addresses=(self._settings.address,),
         )
         svid = X509Svid.from_der(chain, key)
         self.due_at = renew_at(now, svid.not_after, self._rng)

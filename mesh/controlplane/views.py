@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from mesh.controlplane.snapshots import Snapshots
 from mesh.controlplane.state import Change
 from mesh.xds.build.cache import ResourceCache
+from mesh.xds.build.proxyless import build_proxyless, proxyless_endpoints_of
 from mesh.xds.build.resources import build_resources, endpoints_of
 from mesh.xds.types import ENDPOINTS, NodeIdentity, Resource
 
@@ -20,12 +21,17 @@ Changed = dict[str, set[str]]
 
 @dataclass(slots=True)
 class View:
-    """The resources of one proxy. Empty until its service is registered; kept when the instance leaves."""
+    """The resources of one proxy. Empty until its service is registered; kept when the instance leaves.
+
+    Args:
+        is_proxyless: the client has no sidecar but is gRPC itself, for which there are other resources.
+    """
 
     node: NodeIdentity
     snapshots: Snapshots
     cache: ResourceCache
     access_log_path: str
+    is_proxyless: bool = False
     resources: Resources = field(default_factory=dict)
 
     def refresh(self, change: Change | None = None) -> Changed:
@@ -45,14 +51,17 @@ class View:
         return is_known and not (change.entries or change.catalog.has_new_names or self.node.service in services)
 
     def _with_endpoints(self, change: Change) -> Resources:
-        fresh = {
-            service: endpoints_of(self.snapshots.upstream(service), self.cache) for service in change.catalog.services
-        }
+        build = proxyless_endpoints_of if self.is_proxyless else endpoints_of
+        fresh = {service: build(self.snapshots.upstream(service), self.cache) for service in change.catalog.services}
         return {**self.resources, ENDPOINTS: {**self.resources[ENDPOINTS], **fresh}}
 
     def _whole(self) -> Resources:
         snapshot = self.snapshots.snapshot(self.node)
-        return self.resources if snapshot is None else build_resources(snapshot, self.access_log_path, self.cache)
+        if snapshot is None:
+            return self.resources
+        if self.is_proxyless:
+            return build_proxyless(snapshot, self.cache)
+        return build_resources(snapshot, self.access_log_path, self.cache)
 
 
 def _differing(before: dict[str, Resource], after: dict[str, Resource]) -> set[str]:

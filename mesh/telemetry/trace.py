@@ -41,9 +41,9 @@ _B3_SAMPLED = {"1": True, "true": True, "d": True, "0": False, "false": False}
 _ZERO_TRACE, _ZERO_SPAN = "0" * 32, "0" * 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for each request
 class TraceContext:
-    """One hop's place in a trace. Ids are lower-case hex; `span_id` is this hop's own span."""
+    """One hop's place in a trace; read-only by agreement. Ids are lower-case hex; `span_id` is this hop's own span."""
 
     trace_id: str
     span_id: str
@@ -70,12 +70,17 @@ class TraceContext:
             self.trace_id, _span(rng), self.span_id, self.is_sampled, self.is_debug, self.tracestate
         )  # fmt: skip
 
+    @property
+    def traceparent(self) -> str:
+        """Return the W3C field's value."""
+        return f"00-{self.trace_id}-{self.span_id}-0{'1' if self.is_sampled else '0'}"
+
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Return what to send on, in place of all `TRACE_HEADERS` that came in."""
         sampled = "1" if self.is_sampled else "0"
         single = f"{self.trace_id}-{self.span_id}-{'d' if self.is_debug else sampled}"
         found = [
-            ("traceparent", f"00-{self.trace_id}-{self.span_id}-0{sampled}"),
+            ("traceparent", self.traceparent),
             ("b3", f"{single}-{self.parent_id}" if self.parent_id else single),
             ("x-b3-traceid", self.trace_id),
             ("x-b3-spanid", self.span_id),

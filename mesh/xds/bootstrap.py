@@ -83,11 +83,17 @@ def write_bootstrap(values: Bootstrap) -> str:
 
 
 def _control_plane(values: Bootstrap) -> dict[str, Any]:
-    """Return the cluster that ADS goes to: mutual TLS, one identity."""
+    """Return the cluster that ADS goes to: mutual TLS, one identity.
+
+    A stream ends with the certificate that opened its connection. The next one has a connection of its own, so that it
+    proves the certificate of that moment; Envoy would open it on the old connection, which is refused for ever.
+    """
     where = _address(values.control_plane_address, values.control_plane_port)
     tls = upstream_tls(values.control_plane_id, values.control_plane_name, ("h2",))
     return {
-        **_static_cluster(CONTROL_PLANE_CLUSTER, where),
+        **_static_cluster(
+            CONTROL_PLANE_CLUSTER, where, common_http_protocol_options={"max_requests_per_connection": 1}
+        ),
         "transport_socket": MessageToDict(tls, preserving_proto_field_name=True),
     }
 
@@ -97,7 +103,7 @@ def _agent(values: Bootstrap) -> dict[str, Any]:
     return _static_cluster(AGENT_CLUSTER, {"pipe": {"path": values.agent_socket}})
 
 
-def _static_cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
+def _static_cluster(name: str, address: dict[str, Any], **http_options: Any) -> dict[str, Any]:
     """Return a cluster of one address that speaks HTTP/2, as gRPC needs; keepalives find a dead stream in 30 s."""
     keepalive = {"connection_keepalive": {"interval": "15s", "timeout": "15s"}}
     return {
@@ -108,6 +114,7 @@ def _static_cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
             _HTTP_OPTIONS: {
                 "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
                 "explicit_http_config": {"http2_protocol_options": keepalive},
+                **http_options,
             }
         },
         "load_assignment": {

@@ -30,6 +30,7 @@ FULL_STATE = frozenset({CLUSTER, LISTENER})
 
 SHORT_NAME = {CLUSTER: "CDS", ENDPOINTS: "EDS", LISTENER: "LDS", ROUTES: "RDS", SECRET: "SDS"}
 
+GRPC_AGENT = "gRPC "
 MAX_NAMES = 50_000  # of one type on one stream; a peer that names more is at fault
 
 
@@ -76,6 +77,14 @@ def parse_node(node: base_pb2.Node) -> NodeIdentity:
             f"reading node {node.id!r}: its cluster is {node.cluster[:200]!r}, right would be {service!r}"
         )
     return identity
+
+
+def is_proxyless(node: base_pb2.Node) -> bool:
+    """Say whether a client is gRPC's own xDS client, in whatever language, which has no sidecar.
+
+    Source: gRFC A27: `user_agent_name` is "gRPC C-core ...", "gRPC Go", "gRPC Java" and the like.
+    """
+    return bool(node.user_agent_name.startswith(GRPC_AGENT))
 
 
 def content_version(body: bytes) -> str:

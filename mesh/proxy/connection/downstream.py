@@ -152,7 +152,7 @@ class DownstreamHttp(asyncio.Protocol):
         state, now = self._state, self._state.now()
         self._phase = Phase.ANSWER if is_done else Phase.BODY
         self._timeouts.request_began(now, len(begun))
-        unproven = self._proof.doubt(state.identity, state.clock.utcnow())
+        unproven = self._proof.doubt(state.identity, state.clock.epoch_s())
         must_close = not head.keep_alive or state.is_draining or bool(unproven)
         self._outgoing.begin(head, is_body_done=is_done, must_close=must_close)
         body = RequestBody(begun, is_done=is_done, is_chunked=head.body.kind is BodyKind.CHUNKED)

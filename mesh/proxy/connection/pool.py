@@ -169,7 +169,7 @@ class Pool:
         else:
             is_current = identity is not None and connection.generation == identity.generation
             is_current = is_current and connection.peer in cluster.tls.expected_ids
-            is_current = is_current and self._clock.utcnow().timestamp() < connection.not_after_epoch_s
+            is_current = is_current and self._clock.epoch_s() < connection.not_after_epoch_s
         runtime = self._runtimes.get(cluster.name)
         return is_current and runtime is not None and connection.endpoint.key in runtime.stats
 

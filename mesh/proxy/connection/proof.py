@@ -6,7 +6,7 @@ each request, or about twice a second for an opaque stream.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from mesh.base.errors import IdentityError
 from mesh.proxy.connection.peer import Peer
@@ -32,15 +32,14 @@ class Proof:
         if proven_by is not self._proven_by:
             self._proven_by = None
 
-    def expired(self, now: datetime) -> Peer | None:
+    def expired(self, now_epoch_s: float) -> Peer | None:
         """Return an end whose certificate is over."""
-        now_epoch_s = now.timestamp()
         for peer in self._peers:
             if now_epoch_s >= peer.not_after_epoch_s:
                 return peer
         return None
 
-    def require_present(self, identity: Identity | None, now: datetime) -> None:
+    def require_present(self, identity: Identity | None, now_epoch_s: float) -> None:
         """Prove all ends again when the secrets are no longer those that proved them.
 
         Raises:
@@ -49,16 +48,16 @@ class Proof:
         if identity is self._proven_by or identity is None:
             return
         for peer in self._peers:
-            identity.verify(peer.chain, now=now)
+            identity.verify(peer.chain, now=datetime.fromtimestamp(now_epoch_s, UTC))
         self._proven_by = identity
 
-    def doubt(self, identity: Identity | None, now: datetime) -> str:
+    def doubt(self, identity: Identity | None, now_epoch_s: float) -> str:
         """Say why an end is no longer believed; empty when all are."""
-        peer = self.expired(now)
+        peer = self.expired(now_epoch_s)
         if peer is not None:
             return f"the certificate of {peer.spiffe_id} has expired"
         try:
-            self.require_present(identity, now)
+            self.require_present(identity, now_epoch_s)
         except IdentityError as error:
             return str(error)
         return ""

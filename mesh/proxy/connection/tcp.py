@@ -148,7 +148,7 @@ class TcpProxy(asyncio.Protocol):
             if self._close_wait.is_over(now):
                 self.wire.abort()
             return
-        if self._proof.expired(self._state.clock.utcnow()) is not None:
+        if self._proof.expired(self._state.clock.epoch_s()) is not None:
             self._cut("", "peer_certificate_expired")
             return
         quiet_s = self._quiet.lasts_s(now, self._ending.bytes_received + self._ending.bytes_sent)
@@ -183,7 +183,7 @@ class TcpProxy(asyncio.Protocol):
     def _prove_again(self) -> None:
         """Cut the stream unless both ends are proven by the present roots."""
         try:
-            self._proof.require_present(self._state.identity, self._state.clock.utcnow())
+            self._proof.require_present(self._state.identity, self._state.clock.epoch_s())
         except IdentityError:
             self._cut("", "peer_no_longer_proven")
 

@@ -65,9 +65,9 @@ class Surroundings:
     ejection: Callable[[str, Verdict], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for each request
 class Attempt:
-    """One try, for the access log. `outcome` is a status or the name of a failure."""
+    """One try, for the access log, read-only by agreement. `outcome` is a status or the name of a failure."""
 
     number: int
     host: str
@@ -271,6 +271,11 @@ def local_response(reply: LocalReply, chain: HttpChain, *, flags: tuple[Flag, ..
     return Response(reply.status, body=reply.body, add=add, flags=flags, details=reply.details)
 
 
-# What is left of the stack below a filter, and a filter: it answers itself or awaits what is below.
+# What is left of the stack below a filter.
 Handler = Callable[[Request], Coroutine[Command, Any, Response]]
-Filter = Callable[[Request, Handler], Coroutine[Command, Any, Response]]
+
+
+class Filter(Protocol):
+    """Looks at a request; answers it, or has `call_next` answer."""
+
+    def __call__(self, request: Request, call_next: Handler) -> Coroutine[Command, Any, Response]: ...

@@ -10,7 +10,7 @@ from mesh.proxy.filters.exchange import Answer, Attempt, Failed, Request, Respon
 from mesh.proxy.http.emit import emit_request
 from mesh.proxy.policy.flags import DECISION_HEADER, Failure, Flag, local_reply
 from mesh.proxy.policy.request_plan import Plan, plan_for
-from mesh.proxy.policy.retry import GiveUp, Responded, Retry, RetryState
+from mesh.proxy.policy.retry import GiveUp, Outcome, Responded, Retry, RetryState
 from mesh.proxy.policy.runtime import ClusterRuntime
 from mesh.proxy.tables.model import ClusterAction, DirectResponse, Endpoint, Route
 
@@ -47,8 +47,8 @@ async def forward(request: Request, route: Route, action: ClusterAction, runtime
         endpoint = runtime.pick_for(retry)
         if endpoint is None:
             return give_up(request, plan, Failed(Failure.NO_HEALTHY_UPSTREAM), ())
-        outcome = await try_once(request, route, runtime, retry, endpoint, waited_s)
-        decision = after(request, retry, outcome)
+        outcome, looked_at = await try_once(request, route, runtime, retry, endpoint, waited_s)
+        decision = after(request, retry, looked_at)
         if isinstance(decision, Retry):
             if isinstance(outcome, Answer):
                 outcome.discard()
@@ -62,8 +62,8 @@ async def forward(request: Request, route: Route, action: ClusterAction, runtime
 
 async def try_once(
     request: Request, route: Route, runtime: ClusterRuntime, retry: RetryState, endpoint: Endpoint, waited_s: float
-) -> Answer | Failed:
-    """Send the request to one endpoint and note what came of it."""
+) -> tuple[Answer | Failed, Outcome]:
+    """Send the request to one endpoint and note what came of it; return that, and what retries look at of it."""
     deadline = retry.begin_try(endpoint.key, now=request.now)
     request.endpoint = endpoint
     runtime.started(endpoint.key)
@@ -72,16 +72,19 @@ async def try_once(
     except GeneratorExit:  # the caller went away: that says nothing about the endpoint
         runtime.ended(endpoint.key, None, now=request.now)
         raise
+    looked_at: Outcome
     if isinstance(outcome, Answer):
         request.upstream_peer = outcome.peer
-    said = str(outcome.head.status) if isinstance(outcome, Answer) else outcome.failure.value
-    verdict = runtime.ended(endpoint.key, judged(outcome), now=request.now)
+        said, looked_at = str(outcome.head.status), Responded(outcome.head.status, outcome.head.fields.by_name)
+    else:
+        said, looked_at = outcome.failure.value, outcome.failure
+    verdict = runtime.ended(endpoint.key, looked_at, now=request.now)
     if verdict is not None:
         request.around.ejection(runtime.cluster.name, verdict)
     request.attempts.append(
         Attempt(retry.attempt, endpoint.host, f"{endpoint.address}:{endpoint.port}", said, waited_s)
     )
-    return outcome
+    return outcome, looked_at
 
 
 def upstream_head(request: Request, route: Route, attempt: int) -> bytes:
@@ -95,22 +98,15 @@ def upstream_head(request: Request, route: Route, attempt: int) -> bytes:
     return emit_request(request.head, suffix=suffix, remove=remove)
 
 
-def after(request: Request, retry: RetryState, outcome: Answer | Failed) -> Retry | GiveUp:
+def after(request: Request, retry: RetryState, outcome: Outcome) -> Retry | GiveUp:
     """Decide what follows a try.
 
     A request whose body is no longer at hand cannot be tried again, whatever its policy says (retry buffer limit).
     """
     if not request.is_replayable():
-        failure = None if isinstance(outcome, Answer) else outcome.failure
+        failure = None if isinstance(outcome, Responded) else outcome
         return GiveUp(() if failure is None else (local_reply(failure).flag,), failure, "not retried: body not kept")
-    return retry.after(judged(outcome), now=request.now, rng=request.around.rng)
-
-
-def judged(outcome: Answer | Failed) -> Responded | Failure:
-    """Return what retries and outlier detection look at."""
-    if isinstance(outcome, Answer):
-        return Responded(outcome.head.status, outcome.head.by_name)
-    return outcome.failure
+    return retry.after(outcome, now=request.now, rng=request.around.rng)
 
 
 def pass_on(request: Request, route: Route, answer: Answer, flags: tuple[Flag, ...]) -> Response:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any
+from functools import partial
 
 from mesh.proxy.filters.access_record import access_record
 from mesh.proxy.filters.authorization import authorization, proof
-from mesh.proxy.filters.exchange import Command, Filter, Handler, Request, Response
+from mesh.proxy.filters.exchange import Filter, Handler
 from mesh.proxy.filters.router import router
 from mesh.proxy.filters.tracing import tracing
 from mesh.proxy.filters.trusted_headers import trusted_headers
@@ -18,15 +17,8 @@ def compose(filters: tuple[Filter, ...], last: Handler) -> Handler:
     """Put filters around the last handler; the first of them is the outermost."""
     handler = last
     for one in reversed(filters):
-        handler = _around(one, handler)
+        handler = partial(one, call_next=handler)
     return handler
-
-
-def _around(one: Filter, inner: Handler) -> Handler:
-    def call(request: Request) -> Coroutine[Command, Any, Response]:
-        return one(request, inner)
-
-    return call
 
 
 def stack_for(chain: HttpChain) -> Handler:

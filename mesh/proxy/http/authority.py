@@ -24,7 +24,12 @@ class Authority(NamedTuple):
     port: int = 80
 
     def __str__(self) -> str:
-        return self.host if self.port == 80 else f"{self.host}:{self.port}"
+        return _text_of(self)
+
+
+@lru_cache(maxsize=1024)
+def _text_of(authority: Authority) -> str:
+    return authority.host if authority.port == 80 else f"{authority.host}:{authority.port}"
 
 
 @lru_cache(maxsize=1024)

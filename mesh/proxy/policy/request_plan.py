@@ -68,9 +68,9 @@ NOTHING_REACHED = frozenset({"connect-failure", "refused-stream", "reset-before-
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for each request
 class Plan:
-    """The limits of one request. None is "no limit" for times and "never retried" for the policy."""
+    """The limits of one request. None is "no limit" for times and "never retried" for the policy. Nobody changes it."""
 
     policy: RetryPolicy | None
     timeout_s: float | None

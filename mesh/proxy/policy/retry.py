@@ -28,9 +28,9 @@ from mesh.proxy.policy.request_plan import GRPC_STATUS_OF, Plan
 from mesh.proxy.tables.model import RetryPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for each request
 class Responded:
-    """Response headers of a try; names lower case. Trailers are never looked at."""
+    """Response headers of a try, read-only by agreement; names lower case. Trailers are never looked at."""
 
     status: int
     headers: Mapping[str, tuple[str, ...]]

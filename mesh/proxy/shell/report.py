@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from mesh.proxy.connection.state import StreamEnding
@@ -172,7 +173,7 @@ class Report:
             "upstream_local": request.facts.local_id if request.upstream_peer else None,
             "route_name": request.route or None,
             "request_id": request.request_id,
-            "traceparent": None if trace is None else trace.headers()[0][1],
+            "traceparent": None if trace is None else trace.traceparent,
             "x_b3_traceid": None if trace is None else trace.trace_id,
             "x_b3_spanid": None if trace is None else trace.span_id,
             "attempt_count": len(request.attempts),
@@ -207,4 +208,12 @@ class Report:
 
 
 def _time(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Write a moment as RFC 3339 with milliseconds."""
+    milliseconds = int(epoch_s * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(epoch_s: int) -> str:
+    """Write a second without its fraction; many records are of the same."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat().removesuffix("+00:00")

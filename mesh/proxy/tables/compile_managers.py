@@ -23,6 +23,7 @@ from mesh.proxy.tables.model import AccessLog, Authorizer, HttpChain, RouteTable
 from mesh.proxy.tables.nack import Place, fields, open_typed
 from mesh.proxy.tables.rbac import CompiledAuthorizer, Filter
 from mesh.proxy.tables.values import number, positive_seconds
+from mesh.xds.build.claims import without_claims
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3."
 UNDERSTOOD = {
@@ -31,7 +32,12 @@ UNDERSTOOD = {
         " max_request_headers_kb request_headers_timeout server_header_transformation normalize_path merge_slashes"
         " path_with_escaped_slashes_action forward_client_cert_details set_current_client_cert_details"
         " local_reply_config http_protocol_options use_remote_address skip_xff_append internal_address_config"
+        " early_header_mutation_extensions"
     ),
+    "envoy.config.core.v3.TypedExtensionConfig": fields("name typed_config"),
+    "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation": fields("mutations"),
+    "envoy.config.common.mutation_rules.v3.HeaderMutation": fields("remove_on_match"),
+    "envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch": fields("key_matcher"),
     _HCM + "HttpConnectionManager.InternalAddressConfig": fields("cidr_ranges"),
     "envoy.config.core.v3.CidrRange": fields("address_prefix prefix_len"),
     "envoy.config.core.v3.Http1ProtocolOptions": fields("accept_http_10"),
@@ -90,6 +96,7 @@ def compile_manager(message: Any, at: Place, *, is_inbound: bool) -> HttpDraft:
     if not message.http_protocol_options.accept_http_10:
         raise at.field("http_protocol_options.accept_http_10").not_implemented("refusing HTTP/1.0")
     _require_belief(message, at, is_inbound=is_inbound)
+    _require_no_claims(message, at, is_inbound=is_inbound)
     routes, rds_name = _routes(message, at)
     options, where = message.common_http_protocol_options, at.field("common_http_protocol_options")
     default = HttpChain("", routes)
@@ -118,6 +125,14 @@ def _require_belief(message: Any, at: Place, *, is_inbound: bool) -> None:
         raise at.field("internal_address_config").not_implemented("not believing the application's x-envoy- fields")
     if not is_inbound and not message.skip_xff_append:
         raise at.field("skip_xff_append").not_implemented("writing x-forwarded-for")
+
+
+def _require_no_claims(message: Any, at: Place, *, is_inbound: bool) -> None:
+    """Refuse to let other names pass than those that this proxy lets pass by itself."""
+    if list(message.early_header_mutation_extensions) != [without_claims(is_behind_sidecar=is_inbound)]:
+        raise at.field("early_header_mutation_extensions").not_implemented(
+            "anything but taking out the names that only the mesh may say"
+        )
 
 
 def compile_tcp_proxy(

@@ -39,7 +39,7 @@ def upstream_cluster(upstream: UpstreamSnapshot, namespace: str, trust_domain: s
         transport_socket=upstream_tls(
             upstream.identity, sni_of(upstream.name, namespace, trust_domain), ALPN[upstream.protocol]
         ),
-        circuit_breakers=_circuit_breakers(upstream.limits),
+        circuit_breakers=circuit_breakers(upstream.limits),
         outlier_detection=_outlier_detection(upstream.passive_health_check),
     )
     return to_resource(upstream.name, cluster)
@@ -101,7 +101,7 @@ def _one_address(cluster: str, address: str, port: int) -> endpoint_pb2.ClusterL
     return endpoint_pb2.ClusterLoadAssignment(cluster_name=cluster, endpoints=[locality])
 
 
-def _circuit_breakers(limits: Limits) -> circuit_breaker_pb2.CircuitBreakers | None:
+def circuit_breakers(limits: Limits) -> circuit_breaker_pb2.CircuitBreakers | None:
     """Return the thresholds somebody wrote; what is unset stays at Envoy's 1024. None when nothing is written."""
     written = {
         "max_connections": limits.max_connections,

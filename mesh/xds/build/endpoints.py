@@ -18,21 +18,29 @@ from mesh.xds.snapshot import EndpointSnapshot
 from mesh.xds.types import Resource
 
 
-def load_assignment(service: str, endpoints: Iterable[EndpointSnapshot]) -> Resource:
+def load_assignment(
+    service: str, endpoints: Iterable[EndpointSnapshot], *, has_locality_weights: bool = False
+) -> Resource:
     """Return the endpoints of a service, one locality per datacenter, all of the same priority.
 
     The order of the argument does not matter: endpoints are sorted, so that the same set is the same version.
+
+    Args:
+        service: whose instances they are.
+        endpoints: all that there are, the sick ones among them.
+        has_locality_weights: a locality weighs as much as those in it that are well, for clients that first choose
+            a locality (gRPC leaves out one without a weight); the others choose among all endpoints.
     """
     ordered = sorted(endpoints, key=lambda one: (one.datacenter, one.address, one.port))
-    assignment = endpoint_pb2.ClusterLoadAssignment(
-        cluster_name=service,
-        endpoints=[
-            endpoint_components_pb2.LocalityLbEndpoints(
-                locality=base_pb2.Locality(zone=datacenter), lb_endpoints=[_endpoint(one) for one in members]
-            )
-            for datacenter, members in groupby(ordered, key=lambda one: one.datacenter)
-        ],
-    )
+    assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=service)
+    for datacenter, group in groupby(ordered, key=lambda one: one.datacenter):
+        members = list(group)
+        locality = assignment.endpoints.add(
+            locality=base_pb2.Locality(zone=datacenter), lb_endpoints=[_endpoint(one) for one in members]
+        )
+        if has_locality_weights:
+            weight = sum(one.weight for one in members if one.is_healthy)
+            locality.load_balancing_weight.value = max(1, weight)
     return to_resource(service, assignment)
 
 

@@ -15,6 +15,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from mesh.xds.build.access_log import access_log
+from mesh.xds.build.claims import without_claims
 from mesh.xds.build.pack import duration, packed, uint32
 
 MANAGER = "envoy.filters.network.http_connection_manager"
@@ -42,11 +43,10 @@ def manager(
     is_behind_sidecar = reporter == "destination"
     max_count = MAX_HEADERS_COUNT + (ROOM_COUNT if is_behind_sidecar else 0)
     max_kib = MAX_HEADERS_KIB + (ROOM_KIB if is_behind_sidecar else 0)
-    router = HttpFilter(name=ROUTER, typed_config=packed(router_pb2.Router()))
     made = HttpConnectionManager(
         codec_type=HttpConnectionManager.HTTP1,
         stat_prefix=stat_prefix,
-        http_filters=[*filters, router],
+        http_filters=[*filters, router_filter()],
         access_log=[access_log(log_path, reporter)],
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
             idle_timeout=duration(IDLE_TIMEOUT_S), max_headers_count=uint32(max_count)
@@ -57,11 +57,17 @@ def manager(
         merge_slashes=True,
         path_with_escaped_slashes_action=HttpConnectionManager.REJECT_REQUEST,
         http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True),
+        early_header_mutation_extensions=[without_claims(is_behind_sidecar=is_behind_sidecar)],
     )
     made.normalize_path.value = True
     if not is_behind_sidecar:
         _believe_the_application(made)
     return made
+
+
+def router_filter() -> HttpFilter:
+    """Return the filter that ends every chain of filters."""
+    return HttpFilter(name=ROUTER, typed_config=packed(router_pb2.Router()))
 
 
 def _believe_the_application(config: HttpConnectionManager) -> None:
