@@ -18,7 +18,7 @@ import pytest
 
 from lab import choice
 from lab.driver import checkout
-from tests.e2e.kit import LAB, Lab, stretch_by, topology_of, topology_with
+from tests.e2e.kit import LAB, Lab, stretch_by, stretched_settings, topology_of, topology_with
 
 HERE = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[dict[str, str]]()
@@ -102,7 +102,8 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     hosts = getattr(request.module, "LAB_HOSTS", None)
     topology = topology_with(tmp_path_factory.mktemp("topology"), hosts) if hosts else None
     if Lab("probe").driver.is_alone:
-        yield _visit(request.getfixturevalue("the_lab"), settings, topology)
+        the_lab = request.getfixturevalue("the_lab")  # first: it measures how slow its hosts are
+        yield _visit(the_lab, settings and stretched_settings(settings), topology)
         return
     promise = Path(str(request.module.__file__)).stem.removeprefix("test_").replace("_", "-")
     own = Lab(f"test-{promise}-{os.getpid()}")

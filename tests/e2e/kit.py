@@ -28,6 +28,7 @@ from lab import choice, keeper
 from lab.add import spec_of
 from lab.driver import Completed, Driver, LabError, Progress, checkout
 from lab.topology import Topology, load
+from mesh.base.durations import parse_duration
 from tests.e2e.pages import SidecarPages
 
 POLL_S = 0.03
@@ -47,6 +48,11 @@ def stretched(seconds: float) -> float:
     1 on namespaces and containers, where the promised times are held to the letter.
     """
     return seconds * _stretch
+
+
+def stretched_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of a lab, all of which are times, as long as this run's hosts need them."""
+    return {name: f"{stretched(parse_duration(value)):g}s" for name, value in settings.items()}
 
 
 def stretch_by(look_s: float) -> float:
@@ -182,8 +188,7 @@ class Lab:
     def add(self, host: str, folder: Path, datacenter: str = "east") -> None:
         """Add a host with the service in `folder` (app.py, service.hcl, intentions.hcl), and wait until it is in."""
         spec = spec_of(self.driver.status(), host, folder, datacenter)
-        for _ in self.driver.add_host(spec, timeout_s=self.driver.patience_s):
-            pass
+        self._follow(self.driver.add_host(spec, timeout_s=self.driver.patience_s))
 
     @contextlib.contextmanager
     def broken(self, fault: str, host: str, **options: str) -> Iterator[None]:
@@ -355,12 +360,15 @@ def only_on(*drivers: str, why: str) -> pytest.MarkDecorator:
 
 
 def topology_with(tmp_path: Path, hosts: Sequence[str]) -> Path:
-    """Return a topology file with only the given hosts of the lab's own, for tests that need few."""
+    """Return a topology file with only the given hosts of the lab's own, for tests that need few; SIDECAR is in it."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
     raw = yaml.load((checkout() / "lab" / "topology.yaml").read_text())
     raw["hosts"] = {name: raw["hosts"][name] for name in raw["hosts"] if name in hosts}
+    for name, host in topology_of(path=checkout() / "lab" / "topology.yaml").hosts.items():
+        if name in hosts and host.sidecar == "envoy":
+            raw["hosts"][name]["sidecar"] = "envoy"
     path = tmp_path / "topology.yaml"
     with path.open("w") as handle:
         yaml.dump(raw, handle)

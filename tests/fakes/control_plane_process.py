@@ -60,6 +60,12 @@ class ControlPlaneProcess:
         self.kill()
 
     @property
+    def pid(self) -> int:
+        """The process that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """All that it has logged."""
         return (self.folder / "log").read_text()

@@ -29,6 +29,9 @@ class ToldClock:
     def utcnow(self) -> datetime:
         return self.now
 
+    def epoch_s(self) -> float:
+        return self.now.timestamp()
+
     def monotonic(self) -> float:
         return (self.now - NOW).total_seconds()
 

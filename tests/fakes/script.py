@@ -51,6 +51,10 @@ class FakeClock:
         """Return the wall clock, which moves with the other."""
         return self.epoch + timedelta(seconds=self.now - 1000.0)
 
+    def epoch_s(self) -> float:
+        """Return the same as seconds since 1970."""
+        return self.epoch.timestamp() + self.now - 1000.0
+
 
 class FakeWire:
     """The transport of one connection; the test is at its other end."""

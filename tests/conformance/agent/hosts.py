@@ -121,7 +121,8 @@ def world(folder: Path) -> Iterator[World]:
     }  # fmt: skip
     (folder / "cp.json").write_text(json.dumps(cp))
     (folder / "service.hcl").write_text(
-        f'service {{ name = "payment-service" port = {ports[3]}\n check {{ id = "alive" ttl = "60s" }} }}'
+        f'service {{ name = "payment-service" port = {ports[3]}\n'
+        ' check { id = "alive" ttl = "60s" }\n check { id = "pulse" ttl = "1s" } }'
     )
     settings = AgentSettings.model_validate(
         {

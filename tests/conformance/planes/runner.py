@@ -11,36 +11,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from envoy.config.listener.v3.listener_pb2 import Listener
-from google.protobuf.any_pb2 import Any as Packed
-
-from mesh.base.ports import INBOUND, OUTBOUND, SIDECAR_ADMIN
 from mesh.config.entries import Protocol, ServiceIntentions, ServiceRouter
 from mesh.config.load import load_text
-from mesh.xds.build import listeners
-from mesh.xds.build.pack import to_resource
-from mesh.xds.build.resources import build_resources
-from mesh.xds.snapshot import EndpointSnapshot, InboundSnapshot, ProxySnapshot, UpstreamSnapshot
-from mesh.xds.types import LISTENER, ResourceView
+from mesh.xds.snapshot import EndpointSnapshot, InboundSnapshot, UpstreamSnapshot
+from mesh.xds.types import ResourceView
 from tests.conformance.planes import world
 from tests.conformance.planes.peers import DEAD_PORT, PLAIN_PORT, TLS_PORT, Answer, Line, Upstream, ask, connect
+from tests.conformance.planes.plane import OWN, called_at, prepare_network, running, until_listening, view_with
 from tests.conformance.planes.scenarios import Scenario
 from tests.conformance.planes.table import SCENARIOS
 
-START_S, END_S = 30.0, 15.0
-CALLED_NETWORK = "127.2.0.0/16"
-VIRTUAL_NETWORK = "240.0.0.0/4"
 # Fields of a record that both write and that do not vary from run to run.
 LOGGED = (
     *("response_code", "response_flags", "response_code_details", "route_name", "upstream_cluster", "attempt_count"),
@@ -59,11 +47,6 @@ def service_of(number: int) -> str:
 def virtual_ip(number: int) -> str:
     """Return the address at which it is called."""
     return f"240.0.{number // 200}.{number % 200 + 1}"
-
-
-def called_at(number: int) -> tuple[str, int]:
-    """Return where the service beside the sidecar is dialled from outside, when the scenario calls it."""
-    return f"127.2.0.{number % 200 + 1}", 20_000 + number
 
 
 def entries_of(scenario: Scenario, name: str) -> tuple[ServiceRouter | None, ServiceIntentions | None]:
@@ -104,105 +87,21 @@ def upstream_of(number: int, scenario: Scenario) -> UpstreamSnapshot:
 
 
 def view_of(scenarios: dict[int, Scenario], log_path: str) -> ResourceView:
-    """Return all resources, made by the mesh's own builders; the services that are called share one listener."""
-    upstreams = tuple(upstream_of(number, one) for number, one in scenarios.items() if not one.is_called)
-    own = InboundSnapshot(world.SERVICE, PLAIN_PORT, Protocol.HTTP)
-    snapshot = ProxySnapshot(
-        node_id=f"{world.HOST}/{world.SERVICE}",
-        host=world.HOST,
-        address="127.0.0.1",
-        datacenter=world.DATACENTER,
-        trust_domain=world.TRUST_DOMAIN,
-        namespace=world.NAMESPACE,
-        identity=world.spiffe_id(world.SERVICE),
-        inbound=own,
-        upstreams=tuple(sorted(upstreams, key=lambda one: one.name)),
-    )
-    view = {url: dict(resources) for url, resources in build_resources(snapshot, log_path).items()}
-    inbound = Listener()
-    Packed.FromString(view[LISTENER][listeners.INBOUND_LISTENER].body).Unpack(inbound)
-    for number, scenario in scenarios.items():
-        if scenario.is_called:
-            inbound.filter_chains.append(_called_chain(number, scenario, own, log_path))
-    view[LISTENER][listeners.INBOUND_LISTENER] = to_resource(listeners.INBOUND_LISTENER, inbound)
-    return view
+    """Return all resources that the scenarios need."""
+    upstreams = [upstream_of(number, one) for number, one in scenarios.items() if not one.is_called]
+    called = [called_of(number, one) for number, one in scenarios.items() if one.is_called]
+    return view_with(upstreams, called, log_path)
 
 
-def _called_chain(number: int, scenario: Scenario, own: InboundSnapshot, log_path: str) -> Any:
-    """Return the filter chain of a service that a scenario calls."""
-    _, intentions = entries_of(scenario, service_of(number))
-    service = replace(
-        own,
+def called_of(number: int, scenario: Scenario) -> InboundSnapshot:
+    """Return the service beside the sidecar that a scenario calls."""
+    return replace(
+        OWN,
         name=service_of(number),
         port=called_at(number)[1],
-        intentions=intentions,
+        intentions=entries_of(scenario, service_of(number))[1],
         local_request_timeout_s=scenario.local_timeout_s,
     )
-    resource = listeners.inbound(
-        service,
-        trust_domain=world.TRUST_DOMAIN,
-        namespace=world.NAMESPACE,
-        identity=world.spiffe_id(world.SERVICE),
-        node_id="x",
-        log_path=log_path,
-    )
-    made = Listener()
-    Packed.FromString(resource.body).Unpack(made)
-    return next(chain for chain in made.filter_chains if chain.name == f"inbound_{service_of(number)}")
-
-
-# ------------------------------------------------------------------------------- the data plane
-
-
-def argv_of(plane: str, program: str, bootstrap: Path) -> list[str]:
-    """Return what starts a data plane."""
-    if plane == "envoy":
-        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
-        return [program, "-c", str(bootstrap), "--file-flush-interval-msec", "50", *options]
-    return [sys.executable, "-m", "mesh.cli.main", "sidecar", "--bootstrap", str(bootstrap)]
-
-
-@contextmanager
-def running(plane: str, program: str, bootstrap: Path, log: Path) -> Iterator[None]:
-    """Run the data plane while the block runs; once it has ended its access log is whole."""
-    with log.open("wb") as said:
-        process = subprocess.Popen(argv_of(plane, program, bootstrap), stdout=said, stderr=said)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-async def until_listening(control_plane: world.ControlPlane, log: Path) -> None:
-    """Wait until the data plane has taken its configuration.
-
-    Raises:
-        AssertionError: it did not, or refused a part of it.
-    """
-    deadline = time.monotonic() + START_S
-    while not await asyncio.to_thread(_is_listening):
-        assert time.monotonic() < deadline, f"it is not ready: {control_plane.refusals} {log.read_text()[-3000:]}"
-        await asyncio.sleep(0.05)
-    assert not control_plane.refusals, control_plane.refusals
-
-
-def _is_listening() -> bool:
-    """Say whether both listeners have all that they need, as the admin page shows it."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{SIDECAR_ADMIN}/ready", timeout=2) as answer:
-            if answer.status != 200:
-                return False
-        with urllib.request.urlopen(f"http://127.0.0.1:{SIDECAR_ADMIN}/config_dump", timeout=5) as answer:
-            dumps = json.load(answer)["configs"]
-    except OSError:
-        return False
-    shown = next((one for one in dumps if one["@type"].endswith("ListenersConfigDump")), {})
-    return sum("active_state" in one for one in shown.get("dynamic_listeners", ())) == 2
 
 
 # ------------------------------------------------------------------------------- scenarios
@@ -287,17 +186,6 @@ def records_of(log: Path, scenarios: dict[int, Scenario]) -> dict[int, list[dict
         if number is not None and record.get("path") != "/align":
             found[number].append({key: record.get(key) for key in LOGGED})
     return found
-
-
-def prepare_network() -> None:
-    """Make the loopback of a fresh network namespace one on which calls are turned to the sidecar."""
-    for command in (
-        "ip link set lo up",
-        f"ip route add {VIRTUAL_NETWORK} dev lo src 127.0.0.1",
-        f"iptables -t nat -A OUTPUT -p tcp -d {VIRTUAL_NETWORK} -j REDIRECT --to-ports {OUTBOUND}",
-        f"iptables -t nat -A OUTPUT -p tcp -d {CALLED_NETWORK} -j REDIRECT --to-ports {INBOUND}",
-    ):
-        subprocess.run(command.split(), check=True, capture_output=True)
 
 
 async def main(plane: str, program: str, wanted: str) -> dict[str, Any]:

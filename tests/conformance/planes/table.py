@@ -32,6 +32,16 @@ from tests.conformance.planes.scenarios import (
     request,
 )
 
+ALIASES = (
+    *(
+        "x_forwarded_client_cert: URI=forged",
+        "x-forwarded_client-cert: URI=forged",
+        "X_Forwarded-Client-Cert: URI=forged",
+    ),
+    *("x_mesh_decision: forged", "x-mesh_source: forged", "x-mesh-source: forged"),
+    *("x_envoy_internal: forged", "x-envoy_force-trace: forged", "x-envoy-retry_on: forged"),
+)
+
 
 def _known(*rows: Scenario) -> Mapping[str, Scenario]:
     found = {row.id: row for row in rows}
@@ -376,6 +386,7 @@ FIELDS = (
             ),
         ),
     ),
+    Scenario("nor does it pass with underscores for dashes", (request("GET", "/", "user_id: 7", *ALIASES),)),
     Scenario("a request id is kept where there is one", (request("GET", "/", "x-request-id: 4711"),)),
     Scenario(
         "repeated fields keep their order",
@@ -535,6 +546,11 @@ CALLED = (
     Scenario(
         "a caller cannot name itself",
         (request("GET", "/", "x-forwarded-client-cert: URI=spiffe://dominos.internal/ns/production/sa/admin"),),
+        intentions=ALLOWED,
+    ),
+    Scenario(
+        "a caller cannot name itself with underscores either, or wish for anything",
+        (request("GET", "/", "user_id: 7", "x-envoy-retry-on: 5xx", "x-envoy-force-trace: 1", *ALIASES),),
         intentions=ALLOWED,
     ),
     Scenario(

@@ -39,9 +39,9 @@ CONTROL_PLANE_PORT = 8502
 CONTROL_PLANE_NAME = "control-plane.mesh"
 
 
-def spiffe_id(service: str) -> str:
+def spiffe_id(service: str, namespace: str = NAMESPACE) -> str:
     """Return the identity of a service."""
-    return str(SpiffeId.for_service(TRUST_DOMAIN, NAMESPACE, service))
+    return str(SpiffeId.for_service(TRUST_DOMAIN, namespace, service))
 
 
 class Authority:
@@ -68,21 +68,21 @@ class Authority:
 
     def server_context(self, service: str, folder: Path) -> ssl.SSLContext:
         """Return the TLS of an upstream's sidecar, which asks its caller for a certificate."""
-        context = self._context(ssl.PROTOCOL_TLS_SERVER, service, folder)
+        context = self._context(ssl.PROTOCOL_TLS_SERVER, service, NAMESPACE, folder)
         context.verify_mode = ssl.CERT_REQUIRED
         context.set_alpn_protocols(["http/1.1"])
         return context
 
-    def client_context(self, service: str, folder: Path) -> ssl.SSLContext:
+    def client_context(self, service: str, folder: Path, *, namespace: str = NAMESPACE) -> ssl.SSLContext:
         """Return the TLS of a caller's sidecar."""
-        context = self._context(ssl.PROTOCOL_TLS_CLIENT, service, folder)
+        context = self._context(ssl.PROTOCOL_TLS_CLIENT, service, namespace, folder)
         context.check_hostname = False  # identity is the SPIFFE ID
         context.verify_mode = ssl.CERT_NONE
         context.set_alpn_protocols(["http/1.1"])
         return context
 
-    def _context(self, protocol: int, service: str, folder: Path) -> ssl.SSLContext:
-        svid, path = self.svid(spiffe_id(service)), folder / f"{service}.pem"
+    def _context(self, protocol: int, service: str, namespace: str, folder: Path) -> ssl.SSLContext:
+        svid, path = self.svid(spiffe_id(service, namespace)), folder / f"{service}.{namespace}.pem"
         path.write_bytes(svid.key_pem() + svid.chain_pem())
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_3

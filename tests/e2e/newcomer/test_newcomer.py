@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from lab import envoy
 from lab.driver import checkout
 from tests.e2e.kit import only_on, topology_with
 
 pytestmark = only_on("netns", why="a copied checkout starts a second lab beside the first")
-PARTS = ("lab", "mesh", "demo-services")
+PARTS = ("lab", "mesh", "demo-services", "requirements")
+NOT_HERE = ("MESH_ADDRESS", "LAB_NAME", "SIDECAR")  # the last stands in the topology
 LAB = "from lab.cli.main import main; main()"
 MESH = "import sys; from mesh.cli.main import main; sys.exit(main())"
 
@@ -29,10 +31,12 @@ class Clone:
         self.folder = folder
         for part in PARTS:
             shutil.copytree(checkout() / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        if (checkout() / envoy.FOLDER).exists():  # fetched once is enough
+            shutil.copytree(checkout() / envoy.FOLDER, folder / envoy.FOLDER, symlinks=True)
 
     def command(self, program: str, *argv: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         """Run `lab` or `mesh` of this checkout, from within it."""
-        clean = {name: value for name, value in os.environ.items() if name not in ("MESH_ADDRESS", "LAB_NAME")}
+        clean = {name: value for name, value in os.environ.items() if name not in NOT_HERE}
         return subprocess.run(
             [sys.executable, "-c", program, *argv],
             cwd=self.folder,

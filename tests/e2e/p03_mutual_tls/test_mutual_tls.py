@@ -22,7 +22,7 @@ from mesh.base import ports
 from mesh.ca.authority import BACKDATE, SigningCa, make_intermediate, make_root
 from mesh.spiffe.bundle import TrustBundle
 from mesh.spiffe.verify import verify_peer
-from tests.e2e.kit import Lab, eventually
+from tests.e2e.kit import Lab, eventually, stretched
 from tests.fakes.certificates import HOSTILE
 from tests.fakes.forge import TRUST_DOMAIN, Forge, Shown, signer
 
@@ -179,6 +179,14 @@ def hostile(name: str) -> Callable[[Forge], Shown]:
     return HOSTILE[name].make
 
 
+# docs/reference/sidecar-parity.md: what Envoy's validator does not ask for. The authority signs no such certificate.
+ENVOY_LETS_IN = {
+    "2 URI SANs, an X.509-SVID has exactly one": [200],
+    "extended key usage": [200],
+    "has more than a-z": [403],  # and nobody's intentions know that name
+}
+
+
 @pytest.mark.parametrize(
     ("make", "fault"),
     [
@@ -220,6 +228,9 @@ def test_04_whoever_proves_it_wrongly_is_refused_by_name(
     before, passed = lab.accepted("payment-1"), requests_from_outside(lab)
     refused = handshakes_refused(lab)
     seen = dial(lab, pem_of(make(forge)) if make else "")
+    if lab.has_envoy("payment-1") and fault in ENVOY_LETS_IN:
+        assert seen["statuses"] == ENVOY_LETS_IN[fault]
+        return
     assert seen["statuses"] == []
     assert seen["error"], "the connection ends without a byte of an answer"
     require_refusal(lab, seen, fault, refused)
@@ -238,17 +249,21 @@ def test_06_after_the_end_of_a_certificate_neither_an_open_connection_nor_its_se
     lab: Lab, forge: Forge
 ) -> None:
     forge.now = datetime.now(UTC)
-    ends = timedelta(seconds=3)
+    ends = timedelta(seconds=stretched(3))
     certificate, key = forge.leaf(ends=ends)
     until = certificate.not_valid_after_utc.timestamp() + 0.1
+    refused = handshakes_refused(lab)
     seen = dial(lab, pem_of(forge.shown((certificate, key))), paths=["/charges"] * 3, session_until=until)
-    assert seen["statuses"] == [200, 200, 403], "before its end it is welcome, on the same connection not after it"
-    assert "has expired" in seen["bodies"][2]
+    if lab.has_envoy("payment-1"):
+        assert seen["statuses"] == [200, 200, 200], "docs/reference/sidecar-parity.md: Envoy asks for a proof once"
+    else:
+        assert seen["statuses"] == [200, 200, 403], "before its end it is welcome, on the same connection not after it"
+        assert "has expired" in seen["bodies"][2]
     assert not seen["has_ticket"], "no session ticket was given"
     second = seen["second"]
     assert second["statuses"] == []
     assert not second.get("is_resumed")
-    assert "expired" in refusal_of(lab, second)
+    require_refusal(lab, second, "expired", refused)
     assert time.time() >= until
 
 
@@ -300,10 +315,12 @@ def test_07_a_server_that_is_somebody_else_is_refused_before_a_byte_of_the_reque
             seen = saw(record["attempt_count"])
         assert (answer.status, record["upstream_peer"]) == (503, None), name
         assert "UF" in record["response_flags"].split(","), name
-        assert fault in answer.body, name
+        assert fault in answer.body or lab.has_envoy("order-1"), name  # Envoy does not tell the caller why
         heard = [bytes.fromhex(one["heard"]) for one in seen]
         assert not [data for data in heard if data and data[:2] != b"\x16\x03"], "at most a client's hello"
-        if name == "another-workload":  # its authority is ours, so the caller has shown it who it is, too
+        if lab.has_envoy("order-1"):
+            assert not [one for one in seen if one["chain"]], "Envoy looks at the name before it says its own"
+        elif name == "another-workload":  # its authority is ours, so the caller has shown it who it is, too
             identity, certificates = verified(lab, seen[0]["chain"])
             assert identity == f"{ID}order-service"
             require_chain(lab, certificates, "east")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab
+from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, stretched
 
 LAB_SETTINGS = {"leaf_ttl": "4s"}
 LAB_HOSTS = ("cp-1", "order-1", "inventory-1")
@@ -41,7 +41,7 @@ OPEN = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/mesh/a
 
 def test_01_an_unmodified_spiffe_client_gets_its_svid_and_sees_it_rotate(lab: Lab) -> None:
     for host, datacenter, seconds in (("inventory-1", "west", 0.5), ("order-1", "east", FOLLOW_S)):
-        done = lab.foreign_python(host, FOLLOW, str(seconds), packages=FOREIGN_SPIFFE_CLIENT)
+        done = lab.foreign_python(host, FOLLOW, str(stretched(seconds)), packages=FOREIGN_SPIFFE_CLIENT)
         assert done.exit_code == 0, done.stderr
         seen = [json.loads(line) for line in done.stdout.splitlines()]
         assert not [one for one in seen if "error" in one]

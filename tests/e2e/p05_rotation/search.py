@@ -1,7 +1,8 @@
 """Runs on a host as root: looks for byte strings in everything the host can write and in what its processes show.
 
 stdin: {"needles": [hex], "memory_of": [process ids]}; stdout: {"searched": [where], "found": [[where, needle]]}.
-Only file systems of the host's own are searched: what lies on the device of `/` is the machine's, and read-only here.
+Only file systems of the host's own are searched. What lies on the device of `/` is the machine's, and read-only here,
+unless the mesh keeps its files there, too: then the host is a machine.
 """
 
 import json
@@ -11,7 +12,7 @@ import sys
 
 ask = json.load(sys.stdin)
 needles = [bytes.fromhex(needle) for needle in ask["needles"]]
-machine = os.stat("/").st_dev
+not_ours = {os.stat("/").st_dev} - {os.stat("/var/log/mesh").st_dev}
 searched, found = [], []
 
 
@@ -32,7 +33,7 @@ def files():
 
 def is_ours(path):
     try:
-        return os.lstat(path).st_dev != machine
+        return os.lstat(path).st_dev not in not_ours
     except FileNotFoundError:
         return False
 

@@ -19,7 +19,7 @@ from typing import Any
 
 TIMEOUT_S = 4.0
 CONNECTIONS = 24
-HEAD = re.compile(rb"HTTP/1\.1 (\d{3})[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
+HEAD = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 CHUNKS = re.compile(rb"(?s)(?:.*?\r\n)?0\r\n\r\n")

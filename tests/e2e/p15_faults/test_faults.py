@@ -17,7 +17,7 @@ import pytest
 from lab import keeper, records
 from lab.driver import LabError, checkout
 from lab.faults import FAULTS, order
-from tests.e2e.kit import Lab, eventually, only_on
+from tests.e2e.kit import Lab, eventually, only_on, stretched
 
 LAB_HOSTS = ("cp-1", "payment-1", "payment-2", "stranger-1")
 VICTIM, BYSTANDER, WATCHER = "payment-1", "payment-2", "stranger-1"
@@ -167,19 +167,19 @@ def test_05_a_unit_is_broken_and_nobody_else_s(lab: Lab, fault: str, state: str)
 
 @pytest.mark.parametrize("fault", [name for name, fault in FAULTS.items() if not fault.needs_unit])
 def test_06_a_fault_of_packets_ends_by_itself_after_its_time(lab: Lab, fault: str) -> None:
-    broken(lab, fault, duration_s=3.0)
+    broken(lab, fault, duration_s=stretched(3.0))
     began = time.monotonic()
     assert rules(lab, VICTIM) != []
     # Before its keeper would lose patience, which is 10 s later.
     eventually(lambda: not rules(lab, VICTIM), within_s=3.0 + 8.0, what="its rules to be gone")
-    assert time.monotonic() - began > 2.0, "not before"
+    assert time.monotonic() - began > stretched(2.0), "not before"
     eventually(lambda: not keeper.under_way(lab.driver), within_s=SLOW_S, what="its keeper to be gone")
     assert answers(lab, VICTIM)
 
 
 @pytest.mark.parametrize("fault", [name for name, fault in FAULTS.items() if fault.needs_unit])
 def test_07_a_fault_of_a_unit_ends_by_itself_after_its_time(lab: Lab, fault: str) -> None:
-    broken(lab, fault, duration_s=3.0, unit="app")
+    broken(lab, fault, duration_s=stretched(3.0), unit="app")
     began = time.monotonic()
     health = "http://127.0.0.1:8080/health"
     assert lab.http(VICTIM, "GET", health, timeout_s=1).status == 0, "it is broken"
@@ -188,7 +188,7 @@ def test_07_a_fault_of_a_unit_ends_by_itself_after_its_time(lab: Lab, fault: str
         within_s=3.0 + SLOW_S,
         what="its application again",
     )
-    assert time.monotonic() - began > 2.0, "not before"
+    assert time.monotonic() - began > stretched(2.0), "not before"
     eventually(lambda: not keeper.under_way(lab.driver), within_s=SLOW_S, what="its keeper to be gone")
 
 

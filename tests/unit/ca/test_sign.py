@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 
 import pytest
 from cryptography import x509
@@ -96,10 +97,13 @@ def test_a_leaf_never_outlives_its_intermediate(authority: Authority, east: Sign
     assert x509.load_der_x509_certificate(chain[0]).not_valid_after_utc == east.not_after
 
 
-def test_dns_names_are_the_authoritys_decision(authority: Authority, east: SigningCa) -> None:
-    chain = sign_leaf(make_csr(new_key()), ORDER, east, now=NOW, ttl=HOUR, dns_names=["control-plane.mesh"])
+def test_other_names_are_the_authoritys_decision(authority: Authority, east: SigningCa) -> None:
+    address = IPv4Address("10.77.1.2")
+    more = {"dns_names": ["control-plane.mesh"], "addresses": [address]}
+    chain = sign_leaf(make_csr(new_key()), ORDER, east, now=NOW, ttl=HOUR, **more)
     names = x509.load_der_x509_certificate(chain[0]).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     assert names.value.get_values_for_type(x509.DNSName) == ["control-plane.mesh"]
+    assert names.value.get_values_for_type(x509.IPAddress) == [address]
     assert verify_peer(chain, authority.bundle, now=NOW).spiffe_id == ORDER
 
 

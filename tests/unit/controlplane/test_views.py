@@ -21,13 +21,13 @@ ALLOW = 'Kind = "service-intentions"\nName = "order-service"\nSources = [{{ Name
 class Fixture:
     """A mesh of two services, a view of one proxy, and the changes carried over."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_proxyless: bool = False) -> None:
         self.driver = StateDriver()
         self.driver.register("order-service", "order-1")
         self.driver.register("payment-service", "payment-1")
         self.snapshots = Snapshots(self.driver.state, trust_domain="t", namespace="n")
         self.cache = ResourceCache()
-        self.view = View(NODE, self.snapshots, self.cache, "/log")
+        self.view = View(NODE, self.snapshots, self.cache, "/log", is_proxyless)
         self.view.refresh()
         self.driver.changes.clear()
 
@@ -49,6 +49,23 @@ def test_a_failing_check_touches_one_load_assignment() -> None:
     mesh.driver.run(lambda state: run(state, "payment-1/payment-service", "alive", CheckStatus.CRITICAL, ""))
     assert mesh.follow() == {ENDPOINTS: {"payment-service"}}
     assert mesh.cache.built == built + 1
+
+
+def test_without_a_sidecar_a_failing_check_touches_one_load_assignment_of_its_own_kind() -> None:
+    mesh, beside = Fixture(is_proxyless=True), Fixture()
+    built = mesh.cache.built
+    run = commands.report
+    mesh.driver.run(lambda state: run(state, "payment-1/payment-service", "alive", CheckStatus.CRITICAL, ""))
+    assert mesh.follow() == {ENDPOINTS: {"payment-service"}}
+    assert mesh.cache.built == built + 1
+    ours, theirs = (one.view.resources[ENDPOINTS]["payment-service"] for one in (mesh, beside))
+    assert ours.body != theirs.body, "each datacenter has a weight"
+
+
+def test_without_a_sidecar_an_intention_touches_nothing() -> None:
+    mesh = Fixture(is_proxyless=True)
+    mesh.driver.write(ALLOW.format("allow"))
+    assert mesh.follow() == {}
 
 
 def test_an_intention_touches_one_listener() -> None:

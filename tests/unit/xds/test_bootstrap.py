@@ -70,5 +70,14 @@ def test_a_wrong_value_is_named_with_its_place(path: list[str], value: object, c
     assert complaint in broken(json.dumps(shape))
 
 
+def test_each_stream_to_the_control_plane_proves_a_certificate_of_its_own_time() -> None:
+    control_plane, agent = Parse(write_bootstrap(SAMPLE), EnvoyBootstrap()).static_resources.clusters
+    for cluster, streams in ((control_plane, 1), (agent, 0)):  # 0: as many as one likes
+        options = http_protocol_options_pb2.HttpProtocolOptions()
+        [packed] = cluster.typed_extension_protocol_options.values()
+        packed.Unpack(options)
+        assert options.common_http_protocol_options.max_requests_per_connection.value == streams, cluster.name
+
+
 def test_what_is_not_json_is_refused_with_line_and_column() -> None:
     assert broken('{\n "node": ]').startswith("/run/mesh/bootstrap.json:2:")

@@ -14,6 +14,7 @@ from google.protobuf.any_pb2 import Any as Packed
 
 from mesh.proxy.tables.compile_managers import compile_manager
 from mesh.proxy.tables.nack import ConfigNack, Place
+from mesh.xds.build.claims import without_claims
 from mesh.xds.build.resources import build_resources
 from mesh.xds.types import LISTENER
 from tests.fakes.sample_mesh import ACCESS_LOG, PAYMENT
@@ -56,6 +57,15 @@ def reword_a_failure(config: Any) -> None:
     config.local_reply_config.mappers[0].body_format_override.text_format_source.inline_string = "x"
 
 
+def let_claims_pass(config: Any) -> None:
+    config.ClearField("early_header_mutation_extensions")
+
+
+def believe_a_peers_wishes(config: Any) -> None:
+    config.ClearField("early_header_mutation_extensions")
+    config.early_header_mutation_extensions.append(without_claims(is_behind_sidecar=False))
+
+
 @pytest.mark.parametrize("where", [INBOUND, OUTBOUND])
 def test_as_it_is_built_it_is_taken(where: tuple[str, str]) -> None:
     compile_manager(manager_of(*where), Place("x"), is_inbound=where is INBOUND)
@@ -68,6 +78,9 @@ def test_as_it_is_built_it_is_taken(where: tuple[str, str]) -> None:
         pytest.param(OUTBOUND, believe_nobody, "not believing the application's", id="not even the application's"),
         pytest.param(OUTBOUND, append_address, "writing x-forwarded-for", id="x-forwarded-for"),
         pytest.param(INBOUND, refuse_http_10, "refusing HTTP/1.0", id="without HTTP/1.0"),
+        pytest.param(INBOUND, let_claims_pass, "names that only the mesh may say", id="claims pass"),
+        pytest.param(OUTBOUND, let_claims_pass, "names that only the mesh may say", id="claims pass outbound"),
+        pytest.param(INBOUND, believe_a_peers_wishes, "names that only the mesh may say", id="a peer's wishes"),
         pytest.param(INBOUND, map_another_status, "a mapper by status", id="another status"),
         pytest.param(INBOUND, reword_a_failure, "another body for a flag", id="another body"),
     ],
