@@ -45,7 +45,8 @@ if [ -n "${PYTHON:-}" ]; then
   fits "$PYTHON" || { say "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13"; exit 5; }
   python="$PYTHON"
 else
-  for candidate in ${PYTHONS:-python3 python3.13 python3.12 python3.11}; do
+  # The distribution's own is the faster one: docs/decisions/distribution-python-first.md.
+  for candidate in ${PYTHONS:-/usr/bin/python3 python3 python3.13 python3.12 python3.11}; do
     fits "$candidate" || continue
     python="${python:-$candidate}"
     if makes_venv "$candidate"; then

@@ -38,7 +38,7 @@ import os, shutil, subprocess, sys
 from pathlib import Path
 from lab.netns import mounts
 needed = [path for path in sys.argv[1].split(":")]
-for folder in ("/opt", "/srv", "/usr/local/sbin", "/var/cache"):
+for folder in ("/opt", "/root", "/srv", "/usr/local/sbin", "/var/cache"):
     mounts.cover(folder, needed)
 for name, text in {"passwd": %(users)r, "group": "root:x:0:\\nnogroup:x:65534:\\n", "shadow": "", "gshadow": "",
                    "subuid": "", "subgid": ""}.items():

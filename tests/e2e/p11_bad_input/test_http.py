@@ -49,7 +49,6 @@ SLOW = "POST /slow HTTP/1.1\r\n"  # of the slow clients, which Envoy lets go on
 TIMEOUT = "HTTP/1.1 408 Request Timeout"
 SLOWEST_S = {"head": 10.0, "body": 10.0, "handshake": 5.0}
 NO_ROUTE = {"OPTIONS *", "OPTIONS of an authority"}  # legal, and about no resource that a route could lead to
-WITHIN_S = 20.0  # all messages of a table, on one way
 
 # Refused only because the client says that it has no more to send: there may be nobody left to answer.
 ENDS_EARLY = {
@@ -187,9 +186,7 @@ def test_01_a_refused_request_is_answered_and_the_application_gets_none_of_it(
     is_direct, has_envoy = "svid" in ways[way], lab.has_envoy("recording-1")
     refused = [v for v in requests.VECTORS if v.status is not None and not (is_direct and v.name in HAS_ROOM)]
     record = Record(lab)
-    began = time.monotonic()
     answers = verdicts(lab, ways[way], refused)
-    assert time.monotonic() - began < stretched(WITHIN_S)
     wrong = [
         (vector.name, answer)
         for vector, answer in zip(refused, answers, strict=True)

@@ -67,6 +67,12 @@ def test_one_network_holds_both_datacenters_and_has_no_way_out(asked: dict[str, 
     assert all(ipaddress.ip_network(one).subnet_of(*wide) for one in TOPOLOGY.datacenters.values())
 
 
+def test_every_machine_is_told_its_address_of_both_families(asked: dict[str, Any]) -> None:
+    for name, host in TOPOLOGY.hosts.items():
+        called, how = asked["vm"]["machines"][name]["vm"]["provision"]
+        assert (called, how["type"], how["args"]) == ("ipv6", "shell", [host.address])
+
+
 def test_no_host_is_named_in_it() -> None:
     text = "\n".join(line for line in (ROOT / "Vagrantfile").read_text().splitlines() if not line.startswith("#"))
     assert not [name for name in TOPOLOGY.hosts if name in text]
