@@ -14,7 +14,6 @@ import re
 import shutil
 import ssl
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
