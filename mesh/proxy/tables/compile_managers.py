@@ -16,6 +16,7 @@ from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import IMMEDIATE, ON_DOWNSTREAM_DATA
 
 from mesh.proxy.policy.flags import DECISION_HEADER, Flag
 from mesh.proxy.tables import compile_rbac, compile_routes
@@ -58,7 +59,9 @@ UNDERSTOOD = {
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": fields("path log_format"),
     "envoy.config.core.v3.SubstitutionFormatString": fields("json_format text_format_source"),
     "envoy.extensions.filters.http.router.v3.Router": fields(""),
-    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": fields("stat_prefix cluster idle_timeout access_log"),
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": fields(
+        "stat_prefix cluster idle_timeout access_log upstream_connect_mode max_early_data_bytes"
+    ),
     **compile_rbac.UNDERSTOOD,
     **compile_routes.UNDERSTOOD,
 }
@@ -141,6 +144,11 @@ def compile_tcp_proxy(
     """Compile a TcpProxy and the RBAC filters in front of it."""
     if not message.cluster:
         raise at.field("cluster").nack("a TCP proxy needs the name of a cluster")
+    # Said to Envoy, so that intentions are asked before it dials. Here they always are, and nobody waits for a byte.
+    if message.upstream_connect_mode not in (IMMEDIATE, *([ON_DOWNSTREAM_DATA] if guarded else [])):
+        raise at.field("upstream_connect_mode").not_implemented(
+            "to wait with dialling for another reason than intentions"
+        )
     return TcpChain(
         stat_prefix=message.stat_prefix,
         cluster=message.cluster,

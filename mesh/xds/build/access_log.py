@@ -43,15 +43,18 @@ FIELDS = {
     "attempt_count": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "user_agent": "%REQ(USER-AGENT)%",
 }
+# Of a stream of bytes, Envoy says in other words how it ended.
+STREAM_FIELDS = FIELDS | {"protocol": "TCP", "response_code_details": "%CONNECTION_TERMINATION_DETAILS%"}
 
 
-def access_log(path: str, reporter: str) -> accesslog_pb2.AccessLog:
+def access_log(path: str, reporter: str, *, is_stream: bool = False) -> accesslog_pb2.AccessLog:
     """Return a file access log.
 
     Args:
         path: the file on the proxy's host.
         reporter: which end of the call writes: `source` or `destination`.
+        is_stream: what is carried is no HTTP.
     """
     line = substitution_format_string_pb2.SubstitutionFormatString()
-    line.json_format.update({"reporter": reporter, **FIELDS})
+    line.json_format.update({"reporter": reporter, **(STREAM_FIELDS if is_stream else FIELDS)})
     return accesslog_pb2.AccessLog(name=NAME, typed_config=packed(file_pb2.FileAccessLog(path=path, log_format=line)))

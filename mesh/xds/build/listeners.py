@@ -91,7 +91,8 @@ def inbound(
     limit = _connection_limit(service.max_inbound_connections)
     if service.protocol is Protocol.TCP:
         guards = network_filters(rules, trust_domain, namespace, "intentions")
-        filters = [*limit, *guards, tcp_proxy(service.name, LOCAL_APP, log_path, "destination")]
+        carrier = tcp_proxy(service.name, LOCAL_APP, log_path, "destination", is_guarded=True)
+        filters = [*limit, *guards, carrier]
     else:
         guards = http_filters(rules, trust_domain, namespace)
         filters = [*limit, manager_filter(_inbound_manager(service, guards, log_path))]

@@ -20,6 +20,7 @@ from mesh.xds.build.pack import duration, packed, uint32
 
 MANAGER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
+EARLY_DATA_BYTES = 65536  # what waits while the application is dialled
 ROUTER = "envoy.filters.http.router"
 
 HEADERS_TIMEOUT_S = 10.0  # a caller that sends its head slowly holds a connection no longer than this
@@ -82,14 +83,24 @@ def _believe_the_application(config: HttpConnectionManager) -> None:
     config.internal_address_config.cidr_ranges.append(everybody)
 
 
-def tcp_proxy(stat_prefix: str, cluster: str, log_path: str, reporter: str) -> Filter:
-    """Return the filter that carries bytes to a cluster without looking at them."""
+def tcp_proxy(stat_prefix: str, cluster: str, log_path: str, reporter: str, *, is_guarded: bool = False) -> Filter:
+    """Return the filter that carries bytes to a cluster without looking at them.
+
+    Args:
+        stat_prefix, cluster: its name in statistics, and where the bytes go.
+        log_path, reporter: of the access log, and whose view of the stream it tells.
+        is_guarded: there are RBAC filters in front of it. Envoy asks them at a stream's first byte, and would have
+            dialled by then: the application would see a stranger, and greet him if its protocol speaks first.
+    """
     config = tcp_proxy_pb2.TcpProxy(
         stat_prefix=stat_prefix,
         cluster=cluster,
         idle_timeout=duration(IDLE_TIMEOUT_S),
-        access_log=[access_log(log_path, reporter)],
+        access_log=[access_log(log_path, reporter, is_stream=True)],
     )
+    if is_guarded:
+        config.upstream_connect_mode = tcp_proxy_pb2.ON_DOWNSTREAM_DATA
+        config.max_early_data_bytes.value = EARLY_DATA_BYTES
     return Filter(name=TCP_PROXY, typed_config=packed(config))
 
 

@@ -12,7 +12,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     HttpConnectionManager as Manager,
 )
 from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC as NetworkRbac
-from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import ON_DOWNSTREAM_TLS_HANDSHAKE, TcpProxy
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
 from mesh.proxy.tables.compile_listeners import compile_listener
@@ -201,6 +201,19 @@ def test_a_tcp_chain_knows_its_callers() -> None:
     assert (allowed.verdict, allowed.rule) == (Verdict.ALLOW, "intentions/ledger-service#1:payment-service")
     assert (refused.verdict, refused.rule) == (Verdict.DENY, f"default deny: no intention allows {spiffe_id('x')}")
     assert draft.rds_names == {}
+
+
+def test_only_intentions_are_a_reason_to_dial_late() -> None:
+    def no_guards(message: Any) -> None:
+        carrier = message.filter_chains[0].filters[-1]
+        del message.filter_chains[0].filters[:]
+        message.filter_chains[0].filters.append(carrier)
+
+    late = in_tcp_proxy(setting("upstream_connect_mode", ON_DOWNSTREAM_TLS_HANDSHAKE))
+    for change in (late, no_guards):
+        with pytest.raises(ConfigNack) as caught:
+            compile_listener("inbound", changed(TCP, ListenerMessage, change))
+        assert caught.value.path.endswith("typed_config.upstream_connect_mode")
 
 
 def test_a_tcp_chain_without_a_cluster_is_refused() -> None:
