@@ -104,7 +104,7 @@ class Simulated:
         self._beating = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:
-        """Say each second that this host lives, as an agent does; one that is silent is taken for dead."""
+        """Say now and then that this host lives, as an agent does; one that is silent is taken for dead."""
         call = rpc.REPORT.on(self.channel)()
         while True:
             await call.write(rpc.CheckReport(instance_id=self.service))

@@ -67,7 +67,8 @@ def watch(lab: Lab, host: str) -> list[dict[str, Any]]:
 
 def test_01_no_request_fails_while_certificates_change(lab: Lab, rotated: Rotated) -> None:
     assert rotated.load["failures"] == []
-    assert rotated.load["answered"] > 50 * LOAD_S, "the load was a load"
+    each_second = 100 if stretched(1.0) == 1.0 else 30  # a slow host answers ten times fewer, for a longer time
+    assert rotated.load["answered"] > each_second * LOAD_S, "the load was a load"
     refusals = lab.access_log("makeline-1", reporter="destination", response_code=403)
     assert refusals == []
     tried_again = [record for record in lab.access_log("order-1", user_agent="load") if record["attempt_count"] > 1]
