@@ -116,6 +116,7 @@ class Lab:
     def __init__(self, name: str, driver: str = "") -> None:
         self.driver = choice.driver(driver or LAB, name)
         self.is_fresh = False  # nothing has used it since its mesh started
+        self._with_envoy: dict[str, bool] = {}  # hosts that were asked for; it stays so while the mesh runs
         self.tell: Callable[[str], None] = lambda text: None  # is told what is waited for, when that takes long
 
     def up(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
@@ -125,6 +126,7 @@ class Lab:
     def renew(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
         """Let the mesh of a running lab start anew, on the hosts of a topology."""
         keeper.heal(self.driver)
+        self._with_envoy.clear()
         self._follow(self.driver.renew(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5))
 
     def _follow(self, steps: Iterable[Progress]) -> None:
@@ -287,10 +289,9 @@ class Lab:
 
     def has_envoy(self, host: str) -> bool:
         """Say whether Envoy is the sidecar of a host. What differs then is in docs/reference/sidecar-parity.md."""
-        return bool(self._spec(host)["sidecar"] == "envoy")
-
-    def _spec(self, host: str) -> dict[str, Any]:
-        return next(one for one in self.driver.status()["hosts"] if one["name"] == host)
+        if host not in self._with_envoy:
+            self._with_envoy = {one["name"]: one["sidecar"] == "envoy" for one in self.driver.status()["hosts"]}
+        return self._with_envoy[host]
 
     def unit(self, host: str, name: str) -> dict[str, Any]:
         """Return what the lab says of one unit."""
