@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh.telemetry.accesslog import MAX_LINE_BYTES, format_record, format_records
+from mesh.telemetry.accesslog import MAX_LINE_BYTES, _encode, format_record, format_records
 
 
 def check_line(line: bytes) -> dict[str, object]:
@@ -71,6 +71,15 @@ def test_a_value_that_contains_itself_ends() -> None:
 
 def test_a_batch_is_lines() -> None:
     assert format_records([{"a": 1}, {"a": "\n"}]) == b'{"a":1}\n{"a":"\\n"}\n'
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False)
+ASCII = st.text(st.characters(max_codepoint=126), max_size=40)
+
+
+@given(st.dictionaries(ASCII, PLAIN | ASCII | st.lists(st.dictionaries(ASCII, PLAIN | ASCII, max_size=3)), max_size=6))
+def test_the_short_way_says_what_the_clear_one_says(record: dict[str, object]) -> None:
+    assert json.loads(format_record(record)) == json.loads(_encode(record))
 
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=40)
