@@ -86,8 +86,10 @@ class PeerVerifier:
         require_in_force(leaf, now)
         if leaf.fingerprint in self.bundle.revoked:
             raise refuse("leaf", "revoked")
-        path = self._issuers_of(leaf, self._without_own_root(presented[1:]))
-        require_signed_by(leaf, path.issuers[0])
+        intermediates = self._without_own_root(presented[1:])
+        path = self._issuers_of(leaf, intermediates)
+        if intermediates:  # otherwise the walk began with the leaf itself
+            require_signed_by(leaf, path.issuers[0])
         return _ProvenChain(identity, leaf, path)
 
     def _issuers_of(self, leaf: OpenedCertificate, intermediates: tuple[bytes, ...]) -> IssuerPath:

@@ -228,6 +228,22 @@ def test_serial_numbers_long_expired_are_dropped() -> None:
     assert set(driver.state.issued) == {2}
 
 
+def test_of_many_serial_numbers_the_expired_are_dropped_now_and_then() -> None:
+    driver = StateDriver()
+    count = 3 * commands.DROP_EVERY
+    for serial in range(count):
+        driver.state.apply(serial + 1, commands.issue(driver.state, issued_at(serial, NOW), now=NOW))
+    assert len(driver.state.issued) == count
+    later = NOW + timedelta(days=1)
+    for serial in range(count, count + commands.DROP_EVERY):
+        driver.state.apply(serial + 1, commands.issue(driver.state, issued_at(serial, later), now=later))
+    assert set(driver.state.issued) == set(range(count, count + commands.DROP_EVERY))
+
+
+def issued_at(serial: int, moment: datetime) -> IssuedCertificate:
+    return IssuedCertificate(serial, "a", "a-1", "east", moment)
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from(["come", "go", "declare", "undeclare"])), max_size=25
 )
