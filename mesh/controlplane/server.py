@@ -48,6 +48,7 @@ log = logging.getLogger("mesh.controlplane")
 LIVENESS_EVERY_S = 0.5
 RENEWAL_EVERY_S = 1.0
 GRACE_S = 1.0  # for calls under way at the end; streams are cut then, and everybody keeps what he has
+CONNECTION_AGE_S = 300.0
 MAX_JOIN_BYTES = 64 * 1024  # a token and a CSR, from somebody who has proven nothing yet
 GRPC_OPTIONS = (
     ("grpc.max_metadata_size", 16 * 1024),
@@ -60,8 +61,20 @@ GRPC_OPTIONS = (
 )
 
 
-def _grpc_server(max_request_bytes: int) -> grpc.aio.Server:
-    return grpc.aio.server(options=(("grpc.max_receive_message_length", max_request_bytes), *GRPC_OPTIONS))
+def grpc_server(max_request_bytes: int, *, connection_age_s: float = CONNECTION_AGE_S) -> grpc.aio.Server:
+    """Return a server without services.
+
+    Args:
+        max_request_bytes: of one message.
+        connection_age_s: after this a connection gets no new streams; those that are open stay on it. A caller is who
+            his connection's certificate says, so one whose certificate has expired meanwhile needs another connection,
+            and a client that is not ours would open its next stream on the old one, and be refused, for ever.
+
+    Source: gRPC proposal A9 (server-side connection management).
+    """
+    age_ms = int(connection_age_s * 1000)
+    limits = (("grpc.max_receive_message_length", max_request_bytes), ("grpc.max_connection_age_ms", age_ms))
+    return grpc.aio.server(options=(*limits, *GRPC_OPTIONS))
 
 
 class ControlPlane:
@@ -175,7 +188,7 @@ class ControlPlane:
     async def _grpc_ports(self) -> AsyncIterator[None]:
         """Open the join port and the mutual TLS port."""
         host = self.settings.address
-        mutual, joining = _grpc_server(4 * MAX_MESSAGE_BYTES), _grpc_server(MAX_JOIN_BYTES)
+        mutual, joining = grpc_server(4 * MAX_MESSAGE_BYTES), grpc_server(MAX_JOIN_BYTES)
         mutual.add_generic_rpc_handlers((self._ca.handler(), self._registry.handler(), self._ads.handler()))
         joining.add_generic_rpc_handlers((self._ca.join_handler(),))
         try:
