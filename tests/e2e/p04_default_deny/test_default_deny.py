@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.kit import Lab, eventually, intentions
 
+LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "pulse-1")
 CHARGE = "http://payment-service:8080/charge"
 WITHIN_S = 1.0  # an intention holds, or stops to hold, within this
 DRAINED_S = 2.0  # docs/reference/sidecar-parity.md: an open connection to Envoy keeps what it began with a while longer

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.e2e.kit import Lab, eventually, stretched
 
+LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1")
 INTERVAL_S = 1.0  # of the demo services' checks
 WITHIN_S = INTERVAL_S + 1.0
-PROXIES = ("order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "pulse-1", "inventory-1")
+PROXIES = LAB_HOSTS[1:]
 # Watches one sidecar's view of a cluster and says so once an address is in rotation, or is not.
 WATCH = """
 import json, sys, time, urllib.request
@@ -69,10 +70,8 @@ def test_01_a_failing_instance_leaves_every_proxy_and_comes_back(lab: Lab) -> No
     lab.driver.unit("payment-1", "app", "pause")
     try:
         # A frozen application accepts and never answers: the check needs its timeout (1 s) on top.
-        began = time.monotonic()
         eventually(lambda: everybody_sees(lab, 1), within_s=WITHIN_S + 1.0 + 2.0, what="payment-1 to leave every proxy")
         assert address not in healthy_addresses(lab, "order-1", "payment-service")
-        assert time.monotonic() - began < stretched(WITHIN_S + 3.0)
         served = {lab.order().json["charge"]["served_by"] for _ in range(4)}
         assert served == {"payment-2"}
     finally:
