@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,14 +183,14 @@ def test_05_half_an_answer_never_looks_whole_and_is_not_tried_again(counting: La
 def test_06_a_route_that_takes_too_long_ends_with_504(counting: Lab, writing: Any) -> None:
     writing(ROUTER, "service-router", "count-service")
     eventually(lambda: call(counting, "POST", "/slow").status == 504, within_s=2, what="the timeout to hold")
-    before, began = served(counting), time.monotonic()
+    before = served(counting)
     answer = call(counting, "POST", "/slow")
     assert (answer.status, answer.body) == (504, "upstream request timeout")
-    assert 0.3 <= time.monotonic() - began <= stretched(1.0)
     assert sum(newly(counting, before).values()) == 1, "a timeout says nothing about delivery: no retry"
     record = eventually(
         lambda: counting.access_log("order-1", response_code=504, path="/slow"), within_s=3, what="the record"
     )[-1]
+    assert 300 <= record["duration_ms"] <= stretched(1000)
     assert record["response_flags"] == "UT"
     assert record["route_name"] == "count-service/1/once"
     assert call(counting, "GET", "/").status == 200, "other routes have their own time"
