@@ -92,6 +92,19 @@ class TraceContext:
             found.append(("tracestate", self.tracestate))
         return tuple(found)
 
+    def field_lines(self) -> str:
+        """Return what `headers` says as field lines, each with its CRLF; made for each request, so in one piece."""
+        trace_id, span_id, parent_id = self.trace_id, self.span_id, self.parent_id
+        if self.is_debug or not parent_id:  # seldom
+            return "".join([f"{name}: {value}\r\n" for name, value in self.headers()])
+        flag = "1" if self.is_sampled else "0"
+        lines = (
+            f"traceparent: 00-{trace_id}-{span_id}-0{flag}\r\nb3: {trace_id}-{span_id}-{flag}-{parent_id}\r\n"
+            f"x-b3-traceid: {trace_id}\r\nx-b3-spanid: {span_id}\r\nx-b3-sampled: {flag}\r\n"
+            f"x-b3-parentspanid: {parent_id}\r\n"
+        )
+        return f"{lines}tracestate: {self.tracestate}\r\n" if self.tracestate else lines
+
 
 def _read(get: GetHeader, rng: Random, is_sampling: bool) -> TraceContext | None:
     """Continue what the first spelling present says; None when there is none or it is malformed."""

@@ -20,7 +20,7 @@ async def tracing(request: Request, call_next: Handler) -> Response:
     trace = request.trace = TraceContext.from_headers(get, rng)
     request.remove |= _REPLACED
     # No check for line breaks as encode_fields does: ids are hex digits, tracestate was matched by its grammar.
-    lines = "".join([f"{name}: {value}\r\n" for name, value in trace.headers()])
+    lines = trace.field_lines()
     known = headers.get(REQUEST_ID)
     if known is None:
         request.request_id = _uuid4(rng.getrandbits(128))

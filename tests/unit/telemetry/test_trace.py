@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -157,6 +158,12 @@ CONTEXTS = st.builds(
     parent_id=st.none() | st.integers(1, 2**64 - 1).map("{:016x}".format),
     is_sampled=st.booleans(),
 )
+
+
+@given(CONTEXTS, st.booleans(), st.sampled_from(["", "a=1", "a=1,b=2"]))
+def test_lines_made_in_one_piece_say_the_same(context: TraceContext, is_debug: bool, tracestate: str) -> None:
+    context = replace(context, is_debug=is_debug, tracestate=tracestate)
+    assert context.field_lines() == "".join(f"{name}: {value}\r\n" for name, value in context.headers())
 
 
 @settings(max_examples=50)
