@@ -194,7 +194,8 @@ class Machines:
             return subprocess.run(
                 ["vagrant", *arguments],
                 cwd=checkout(),
-                env=self._environment,
+                # What carries machines matters when they are made; else the Vagrantfile would boot a kernel to find out.
+                env={"LAB_VM_ACCEL": "tcg"} | self._environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

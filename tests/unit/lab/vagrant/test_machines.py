@@ -127,6 +127,14 @@ def test_machines_that_vagrant_cannot_destroy_are_not_forgotten(machines: Machin
     assert machines.place.dotfiles.exists()
 
 
+def test_machines_that_are_there_are_asked_for_without_a_trial_of_the_processor(
+    machines: Machines, tmp_path: Path
+) -> None:
+    program(tmp_path, "vagrant", f'echo "$1 $LAB_VM_ACCEL" >{tmp_path}/asked')
+    assert machines.found() == []
+    assert (tmp_path / "asked").read_text() == "ssh-config tcg\n"
+
+
 def test_without_libvirt_it_is_said_what_starts_it(machines: Machines, tmp_path: Path) -> None:
     program(tmp_path, "vagrant", "exit 0")
     program(tmp_path, "virsh", "exit 1")

@@ -130,6 +130,16 @@ def test_what_carries_the_machines(accel: str, driver: str, cpu: str) -> None:
         assert (virtualbox["memory"], virtualbox["cpus"]) == (768, 2)
 
 
+def test_what_carries_them_is_found_out_once_for_all(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Vagrantfile", tmp_path)
+    shutil.copytree(ROOT / "lab/vagrant", tmp_path / "lab/vagrant")
+    shutil.copy(ROOT / "lab/topology.yaml", tmp_path / "lab")
+    (tmp_path / "lab/vagrant/accel.sh").write_text(f"#!/bin/sh\necho asked >>{tmp_path}/asked\necho kvm\n")
+    machines = evaluated(tmp_path)["vm"]["machines"]
+    assert {one["vm"]["providers"]["libvirt"]["driver"] for one in machines.values()} == {"kvm"}
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
 def test_a_running_lab_has_the_hosts_that_were_added_to_it(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Vagrantfile", tmp_path)
     shutil.copytree(ROOT / "lab/vagrant", tmp_path / "lab/vagrant")
