@@ -194,7 +194,7 @@ class Machines:
             return subprocess.run(
                 ["vagrant", *arguments],
                 cwd=checkout(),
-                # What carries machines matters when they are made; else the Vagrantfile would boot a kernel to find out.
+                # What carries machines matters when they are made; else the Vagrantfile boots a kernel to find out.
                 env={"LAB_VM_ACCEL": "tcg"} | self._environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
