@@ -115,6 +115,10 @@ class Listeners:
             if name not in self._servers:
                 await self._open(name, listener)
 
+    def not_open(self, tables: ProxyTables) -> list[str]:
+        """Return the names of the tables' listeners that nobody can reach yet."""
+        return sorted(tables.listeners.keys() - self._servers.keys())
+
     async def _open(self, name: str, listener: Listener) -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(

@@ -93,8 +93,8 @@ class Sidecar:
             waits.append(f"the first configuration from the control plane at {where}")
         elif not self.state.tables.listeners:
             waits.append("listeners: the control plane has sent none yet")
-        elif not self._is_listening:
-            waits.append("listeners to be opened")
+        elif missing := self.listeners.not_open(self.state.tables):
+            waits.append(f"listeners to be opened: {', '.join(missing)}")
         return waits + list(self.xds.compiler.warming)
 
     # ------------------------------------------------------------------------------- what arrives
