@@ -142,7 +142,7 @@ def broken(lab: Lab, tmp_path: Path, app: str) -> subprocess.CompletedProcess[st
     text = (checkout() / "lab" / "topology.yaml").read_text()
     old = "    service: payment-service\n"
     topology.write_text(text.replace(old, f"{old}    service_dir: {folder}\n", 1))
-    return command(lab, "up", "--topology", str(topology), "--hosts", "cp-1,ledger-1,payment-1", "--timeout", "30s")
+    return command(lab, "up", "--topology", str(topology), "--hosts", "cp-1,ledger-1,payment-1", "--timeout", "60s")
 
 
 @pytest.mark.parametrize(
