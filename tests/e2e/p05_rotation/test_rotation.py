@@ -67,7 +67,7 @@ def watch(lab: Lab, host: str) -> list[dict[str, Any]]:
 
 def test_01_no_request_fails_while_certificates_change(lab: Lab, rotated: Rotated) -> None:
     assert rotated.load["failures"] == []
-    each_second = 100 if stretched(1.0) == 1.0 else 30  # a slow host answers ten times fewer, for a longer time
+    each_second = 150 if stretched(1.0) == 1.0 else 30  # a slow host answers ten times fewer, for a longer time
     assert rotated.load["answered"] > each_second * LOAD_S, "the load was a load"
     refusals = lab.access_log("makeline-1", reporter="destination", response_code=403)
     assert refusals == []
