@@ -42,8 +42,11 @@ def follow(work: Callable[[Say], Awaitable[None]], *, began: float | None = None
             yield step
         try:
             runner.run(asyncio.wait_for(task, None))
-        except* MeshError as group:
-            raise _first(group) from None
+        except BaseExceptionGroup as group:  # not except*: Debian's 3.11.2 wraps again what is raised in there
+            mine, others = group.split(MeshError)
+            if mine is None or others is not None:
+                raise
+            raise _first(mine) from None
 
 
 def as_lab_error(error: MeshError) -> LabError:
