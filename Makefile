@@ -19,7 +19,7 @@ BRIEF := $(if $(SHORT),--short)
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e test-ansible bench bench-control-plane bench-growth bootstrap bootstrap-test
+.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e test-ansible test-compiled compiled bench bench-control-plane bench-growth bootstrap bootstrap-test
 
 help: ## print this help
 	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,8 @@ images: bootstrap ## build the images of LAB=compose: [BASE=debootstrap] [BASE_I
 	@$(BIN)/lab images
 box: ## build the box of LAB=vagrant from Debian packages: [PROVIDER=virtualbox] [BOX=cloud]
 	@./lab/vagrant/make-box.sh
+compiled: bootstrap-test ## translate the data path to machine code; SIDECAR=compiled does it by itself
+	@$(BIN)/lab compile
 bundle: bootstrap ## one archive for make up OFFLINE=1 on a machine without a network: [BUNDLE=FILE]
 	@$(BIN)/lab bundle $(BUNDLE)
 
@@ -56,6 +58,8 @@ test-unit: bootstrap-test ## the tests without a lab
 	@$(BIN)/pytest -n $(WORKERS) tests/unit tests/conformance
 test-e2e: bootstrap-test ## the tests on real hosts
 	@$(BIN)/pytest $(PATIENT) $(if $(ELSEWHERE),,-n $(WORKERS) --dist loadscope) tests/e2e
+test-compiled: compiled ## the tests of the data path on its compiled form
+	@MESH_COMPILED=$(CURDIR)/.lab/cache/compiled $(BIN)/pytest -n $(WORKERS) tests/unit/proxy tests/unit/telemetry tests/conformance
 # -- Measure
 bench: bootstrap-test ## Python and Envoy sidecars, measured in turns: [SHORT=1]; takes half an hour
 	@$(BIN)/python -m tests.bench.pairs.run $(BRIEF)

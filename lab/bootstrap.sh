@@ -36,6 +36,9 @@ if [ "${1:-}" = test ] && is_linux; then
   need sfdisk fdisk
   need debugfs e2fsprogs
 fi
+# The compiled sidecar is made on this machine: by the tests, and where SIDECAR= asks for one.
+compiles() { [ "${1:-}" = test ] || case "${SIDECAR:-}" in *compiled*) ;; *) return 1 ;; esac; }
+if compiles "${1:-}" && is_linux; then need gcc gcc; fi
 
 # 2. A Python that is new enough and can make virtual environments.
 python=""
@@ -60,6 +63,8 @@ if [ -z "$python" ]; then
 elif ! makes_venv "$python"; then
   missing="$missing python3-venv"
 fi
+has_headers() { "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_paths()["include"] + "/Python.h"))'; }
+if compiles "${1:-}" && is_linux && { [ -z "$python" ] || ! has_headers "$python"; }; then missing="$missing python3-dev"; fi
 
 if [ -n "$missing" ]; then
   if ! is_linux; then

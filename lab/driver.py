@@ -99,9 +99,9 @@ class Driver(Protocol):
         """Return what the lab is and how its hosts are.
 
         Shape: `{"lab", "driver", "hosts": [HOST], "urls": {name: url}, "mesh_address"}`, a HOST being `{"name",
-        "address", "datacenter", "service", "sidecar" (python, envoy; empty without a service), "role", "pid" (0: the
-        host is dead), "units": [UNIT]}` and a UNIT `{"name", "state" (waiting, running, backing-off, done, failed,
-        stopped), "pid", "starts", "exit_code", "since", "waits_for"}`.
+        "address", "datacenter", "service", "sidecar" (python, compiled, envoy; empty without a service), "role", "pid"
+        (0: the host is dead), "units": [UNIT]}` and a UNIT `{"name", "state" (waiting, running, backing-off, done,
+        failed, stopped), "pid", "starts", "exit_code", "since", "waits_for"}`.
         """
         ...
 

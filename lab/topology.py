@@ -33,6 +33,7 @@ class Sidecar(StrEnum):
     """Which data plane stands beside an application; the control plane and the agent do not know."""
 
     PYTHON = "python"
+    COMPILED = "compiled"  # the same, its data path translated to machine code
     ENVOY = "envoy"
 
 
@@ -114,7 +115,8 @@ class Topology:
         """Return this topology with other data planes, whatever the file says.
 
         Args:
-            said: `envoy` or `python` for every host, or `HOST=envoy,HOST=python` for some; empty changes nothing.
+            said: `python`, `compiled` or `envoy` for every host, or `HOST=envoy,HOST=python` for some; empty changes
+                nothing.
 
         Raises:
             ConfigError: an unknown data plane, or a host that runs no application.

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lab import compiled
 from lab.envoy import PROGRAM
 from lab.topology import HostSpec, Role, Sidecar
 from mesh.base import ports
+from mesh.base.compiled import VARIABLE as COMPILED_VARIABLE
 
 CONTROL_PLANE_CONFIG = "/etc/mesh/control-plane.json"
 AGENT_CONFIG = "/etc/mesh/agent.json"
@@ -106,14 +108,20 @@ def _agent() -> Unit:
 
 def _sidecar(host: HostSpec, checkout: str) -> Unit:
     """Return the data plane: both kinds take the same bootstrap, as the same user, behind the same gate."""
-    is_envoy = host.sidecar is Sidecar.ENVOY
+    argv: dict[Sidecar, tuple[str, ...]] = {
+        Sidecar.PYTHON: ("mesh", "sidecar", "--bootstrap", BOOTSTRAP),
+        # A process of its own: what the lab's first process has imported already is the Python form.
+        Sidecar.COMPILED: (f"{checkout}/.venv/bin/mesh", "sidecar", "--bootstrap", BOOTSTRAP),
+        Sidecar.ENVOY: (f"{checkout}/{PROGRAM}", *ENVOY_OPTIONS),
+    }
     return Unit(
         "sidecar",
-        (f"{checkout}/{PROGRAM}", *ENVOY_OPTIONS) if is_envoy else ("mesh", "sidecar", "--bootstrap", BOOTSTRAP),
+        argv[host.sidecar],
         uid=ports.UID_SIDECAR,
         gid=ports.GID_WORKLOAD,
         gates=(Gate("file", BOOTSTRAP),),
-        entry="" if is_envoy else "mesh.proxy.main:run",
+        entry="mesh.proxy.main:run" if host.sidecar is Sidecar.PYTHON else "",
+        env=((COMPILED_VARIABLE, f"{checkout}/{compiled.FOLDER}"),) if host.sidecar is Sidecar.COMPILED else (),
     )
 
 

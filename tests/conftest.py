@@ -6,5 +6,8 @@ example: a busy machine is no failure.
 
 from hypothesis import settings
 
+from mesh.base.compiled import use_if_asked
+
+use_if_asked()  # MESH_COMPILED: the same tests on the compiled data path, before anything imports the Python form
 settings.register_profile("mesh", deadline=None, derandomize=True, database=None)
 settings.load_profile("mesh")

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from lab import choice, envoy, keeper
-from lab.cli import breaking, checking, images, output
+from lab import choice, compiled, envoy, keeper
+from lab.cli import breaking, checking, compiling, images, output
 from lab.driver import Driver, LabError, checkout
 from mesh.base.durations import format_duration, parse_duration
 from mesh.base.errors import ConfigError
@@ -86,7 +86,7 @@ def cli(context: click.Context, lab_name: str, form: str, said: str) -> None:
     "--sidecar",
     envvar="SIDECAR",
     default="",
-    help="the data plane: python, envoy, or HOST=envoy,HOST=python [env: SIDECAR; default: what the topology says]",
+    help="the data plane: python, compiled, envoy, or HOST=envoy,HOST=python [env: SIDECAR; default: the topology's]",
 )
 @click.option("--timeout", default="", help="how long to wait for the slowest gate [default: 60s; VMs get longer]")
 @output.form
@@ -104,6 +104,7 @@ def up(
         topology = topology.only(hosts.split(","))
     topology = topology.with_sidecars(sidecar)
     envoy.require_driver(topology, taken.name)
+    compiled.require_driver(topology, taken.name)
     choice.require_free(context.lab, taken)
     if driver.is_up():
         if (topology_file or settings or hosts or sidecar) and not driver.is_made_of(topology):
@@ -159,7 +160,7 @@ def status(context: Context) -> None:
         return output.as_json(found)
     rows = []
     for host in found["hosts"]:
-        named = {"sidecar": "sidecar(envoy)"} if host["sidecar"] == "envoy" else {}
+        named = {"sidecar": f"sidecar({host['sidecar']})"} if host["sidecar"] != "python" else {}
         units = "  ".join(f"{named.get(unit['name'], unit['name'])}:{unit['state']}" for unit in host["units"])
         rows.append(
             (
@@ -227,6 +228,7 @@ def logs(context: Context, host: str, unit: str | None, lines: int) -> None:
 cli.add_command(breaking.break_)
 cli.add_command(breaking.heal)
 cli.add_command(checking.check)
+cli.add_command(compiling.compile_)
 cli.add_command(images.images)
 cli.add_command(images.bundle)
 cli.add_command(images.purge)

@@ -6,6 +6,8 @@ from importlib import import_module
 
 import click
 
+from mesh.base.compiled import use_if_asked
+
 _PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -15,6 +17,7 @@ def _process(name: str, module: str, line: str) -> click.Command:
     @click.command(name, context_settings=_PASS_ON, help=line)
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
+        use_if_asked()
         raise click.exceptions.Exit(import_module(module).run(list(arguments)))
 
     return command

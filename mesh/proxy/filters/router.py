@@ -6,7 +6,9 @@ Reads as it happens. The limits of one request are its `Plan` (route and caller)
 
 from __future__ import annotations
 
-from mesh.proxy.filters.exchange import Answer, Attempt, Failed, Request, Response, Send, Sleep, local_response
+from functools import partial
+
+from mesh.proxy.filters.exchange import Answer, Attempt, Ending, Failed, Request, Response, Send, Sleep, local_response
 from mesh.proxy.http.emit import emit_request
 from mesh.proxy.policy.flags import DECISION_HEADER, Failure, Flag, local_reply
 from mesh.proxy.policy.request_plan import Plan, plan_for
@@ -33,7 +35,7 @@ async def router(request: Request) -> Response:
         return local_response(local_reply(Failure.NO_CLUSTER), request.chain)
     if not runtime.breaker.requests.acquire():
         return local_response(local_reply(Failure.OVERFLOW), request.chain)
-    request.at_end.append(lambda _: runtime.breaker.requests.release())
+    request.at_end.append(partial(_release, runtime))
     return await forward(request, route, action, runtime)
 
 
@@ -41,7 +43,7 @@ async def forward(request: Request, route: Route, action: ClusterAction, runtime
     """Try endpoints of the cluster until one answers or the limits are reached."""
     plan = plan_for(action, request.view.method, request.view.headers, is_from_local_app=not request.chain.is_inbound)
     retry = request.retry = runtime.begin(plan, now=request.now)
-    request.at_end.append(lambda _: retry.close())
+    request.at_end.append(partial(_close, retry))
     waited_s = 0.0
     while True:
         endpoint = runtime.pick_for(retry)
@@ -58,6 +60,14 @@ async def forward(request: Request, route: Route, action: ClusterAction, runtime
             return pass_on(request, route, outcome, decision.flags)
         else:
             return give_up(request, plan, outcome, decision.flags, decision.failure)
+
+
+def _release(runtime: ClusterRuntime, _: Ending) -> None:
+    runtime.breaker.requests.release()
+
+
+def _close(retry: RetryState, _: Ending) -> None:
+    retry.close()
 
 
 async def try_once(

@@ -10,7 +10,6 @@ Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", scheme 6.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mesh.base.errors import LocalProtocolError
@@ -18,12 +17,14 @@ from mesh.base.errors import LocalProtocolError
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
 class Timer(Generic[T]):
     """One deadline and what it is for. `value` None: cancelled or fired."""
 
-    tick: int
-    value: T | None
+    __slots__ = ("tick", "value")
+
+    def __init__(self, tick: int, value: T) -> None:
+        self.tick = tick
+        self.value: T | None = value
 
 
 class TimerWheel(Generic[T]):

@@ -29,7 +29,7 @@ ADDRESSES = {BARE_CALLER: "10.77.1.31", BARE_RESPONDER: "10.77.1.32"}
 PORT = 8080
 UP_TIMEOUT_S = 60.0
 SCRAPE_EVERY_S = 5.0
-OTHERS = 97  # intentions beside those for the two callers and the last row
+OTHERS = 96  # intentions beside those for the callers and the last row
 
 SERVICE = """
 service {{

@@ -88,6 +88,16 @@ def test_the_tests_ask_for_their_own_on_linux_alone(fresh: Path) -> None:
     assert bootstrap(fresh, "test", LAB="compose") == (0, "")
 
 
+def test_the_compiled_sidecar_asks_for_a_compiler_and_for_headers(fresh: Path) -> None:
+    assert bootstrap(fresh, LAB="compose", SIDECAR="envoy") == (0, "")
+    code, words = bootstrap(fresh, LAB="compose", SIDECAR="order-1=compiled", PYTHONS="python3")
+    assert code == 5
+    assert " gcc" in words
+    assert "python3-dev" not in words
+    program(fresh, "python3", f'case "$2" in *Python.h*) exit 1 ;; esac\nexec {sys.executable} "$@"')
+    assert "python3-dev" in bootstrap(fresh, LAB="compose", SIDECAR="compiled", PYTHONS="python3")[1]
+
+
 @pytest.mark.parametrize(
     ("system", "says"),
     [

@@ -37,6 +37,15 @@ def test_envoy_takes_the_sidecars_place_and_nothing_else_changes() -> None:
     assert envoy.argv[:3] == ("/checkout/.venv-envoy/envoy", "-c", "/run/mesh/bootstrap.json")
 
 
+def test_the_compiled_sidecar_is_the_same_command_in_a_process_of_its_own() -> None:
+    ours = units_of(TOPOLOGY.hosts["order-1"], "/checkout")
+    compiled = units_of(TOPOLOGY.with_sidecars("compiled").hosts["order-1"], "/checkout")
+    ((python, other),) = [pair for pair in zip(ours, compiled, strict=True) if pair[0] != pair[1]]
+    assert replace(other, argv=python.argv, entry=python.entry, env=()) == python
+    assert other.argv == ("/checkout/.venv/bin/mesh", *python.argv[1:])
+    assert dict(other.env) == {"MESH_COMPILED": "/checkout/.lab/cache/compiled"}
+
+
 def test_a_stranger_has_nothing_of_the_mesh() -> None:
     stranger = TOPOLOGY.hosts["stranger-1"]
     assert units_of(stranger, "/checkout") == ()
