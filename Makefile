@@ -12,6 +12,8 @@ export SIDECAR
 export BOX PROVIDER CLOUD_IMAGE_URL CLOUD_IMAGE_SHA512
 export BASE BASE_IMAGE ENVOY_IMAGE CA_BUNDLE DEBIAN_MIRROR OFFLINE BUNDLE YES
 PLAYBOOKS := tests/ansible/test_playbooks.py
+# Not test_defences.py, which takes defences out of the Python form by hand.
+DATA_PATH := tests/unit/proxy tests/unit/telemetry $(addprefix tests/conformance/,http planes sidecar) --ignore tests/conformance/http/test_defences.py
 ELSEWHERE := $(filter compose vagrant,$(LAB))
 # An emulated machine takes minutes for what others do in seconds: a stack is printed only where a test really hangs.
 PATIENT := $(if $(filter vagrant,$(LAB)),-o faulthandler_timeout=3600)
@@ -59,7 +61,7 @@ test-unit: bootstrap-test ## the tests without a lab
 test-e2e: bootstrap-test ## the tests on real hosts
 	@$(BIN)/pytest $(PATIENT) $(if $(ELSEWHERE),,-n $(WORKERS) --dist loadscope) tests/e2e
 test-compiled: compiled ## the tests of the data path on its compiled form
-	@MESH_COMPILED=$(CURDIR)/.lab/cache/compiled $(BIN)/pytest -n $(WORKERS) tests/unit/proxy tests/unit/telemetry tests/conformance
+	@MESH_COMPILED=$(CURDIR)/.lab/cache/compiled $(BIN)/pytest -n $(WORKERS) $(DATA_PATH)
 # -- Measure
 bench: bootstrap-test ## Python and Envoy sidecars, measured in turns: [SHORT=1]; takes half an hour
 	@$(BIN)/python -m tests.bench.pairs.run $(BRIEF)
