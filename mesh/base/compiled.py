@@ -22,7 +22,7 @@ from mesh.base.errors import ConfigError
 
 VARIABLE = "MESH_COMPILED"
 MANIFEST = "manifest.json"
-# What a request passes through, below the checkout. Sockets, xDS and the pages of the admin port stay Python.
+# What a request passes through, below the checkout. Listeners, xDS and the pages of the admin port stay Python.
 TRANSLATED = (
     "mesh/proxy/http/*.py",
     "mesh/proxy/policy/*.py",
@@ -31,7 +31,10 @@ TRANSLATED = (
     "mesh/proxy/tables/match.py",
     "mesh/proxy/tables/model.py",
     "mesh/proxy/tables/rbac.py",
+    "mesh/proxy/shell/access_log.py",
+    "mesh/proxy/shell/report.py",
     "mesh/telemetry/accesslog.py",
+    "mesh/telemetry/metrics.py",
     "mesh/telemetry/trace.py",
 )
 
