@@ -19,10 +19,10 @@ from lab.compose.place import LAB_LABEL, Place
 from lab.driver import Completed, LabError, checkout, dead
 from lab.place import replace
 from lab.provision import HostFile
+from lab.telling import MAX_AILING, ailing_line
 from lab.topology import HostSpec, Role, Topology, from_json
 from mesh.base import ports
 
-MAX_AILING, MAX_SAID = 5, 300  # of a start that failed: how many units are told of, in how many characters each
 WORKLOAD = ports.GID_WORKLOAD
 USERS = {
     "app": f"{ports.UID_APP}:{WORKLOAD}",
@@ -156,12 +156,8 @@ class Hosts:
                 with contextlib.suppress(LabError, DockerException, OSError):
                     said = self._docker_logs(host["name"], unit["name"], 500)
                     (kept / f"{host['name']}.{unit['name']}.log").write_text(said, encoding="utf-8")
-                    if unit["state"] in ("backing-off", "failed"):
-                        last = (said.strip().splitlines() or ["nothing"])[-1]
-                        ailing.append(
-                            f"  {host['name']} {unit['name']} is {unit['state']}; it said last: {last[:MAX_SAID]}"
-                        )
-        return kept, "\n".join(ailing[:MAX_AILING])
+                    ailing.append(ailing_line(host["name"], unit, said))
+        return kept, "\n".join([line for line in ailing if line][:MAX_AILING])
 
     # -------------------------------------------------------------------------------------- a command
 

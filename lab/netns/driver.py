@@ -15,10 +15,10 @@ from lab import compiled, envoy, keeper
 from lab.driver import UP_TIMEOUT_S, Completed, LabError, Progress, checkout, dead
 from lab.netns import control, launch
 from lab.services import is_foreign, service_files
+from lab.telling import MAX_AILING, ailing_line
 from lab.topology import HostSpec, Topology, from_json, host_to_json
 from mesh.base import ports
 
-MAX_AILING, MAX_SAID = 5, 300  # of a start that failed: how many units are told of, in how many characters each
 USERS = {"app": ports.UID_APP, "root": 0, "agent": ports.UID_AGENT, "sidecar": ports.UID_SIDECAR, "other": 2000}
 
 
@@ -107,10 +107,8 @@ class NetnsDriver:
                 except LabError:
                     continue
                 (kept / f"{host}.{unit['name']}.log").write_text(said)
-                if unit["state"] in ("backing-off", "failed"):
-                    last = (said.strip().splitlines() or ["nothing"])[-1]
-                    ailing.append(f"  {host} {unit['name']} is {unit['state']}; it said last: {last[:MAX_SAID]}")
-        return kept, "\n".join(ailing[:MAX_AILING])
+                ailing.append(ailing_line(host, unit, said))
+        return kept, "\n".join([line for line in ailing if line][:MAX_AILING])
 
     def down(self) -> None:
         """End the lab; nothing of it remains."""
