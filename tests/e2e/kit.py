@@ -24,7 +24,7 @@ import pytest
 from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 
-from lab import choice, keeper
+from lab import choice, compiled, envoy, keeper
 from lab.add import spec_of
 from lab.driver import Completed, Driver, LabError, Progress, checkout
 from lab.topology import Topology, load
@@ -121,7 +121,10 @@ class Lab:
 
     def up(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
         """Start it; a failure says what was waited for."""
-        self._follow(self.driver.up(topology_of(settings, topology), timeout_s=self.driver.patience_s * 1.5))
+        wanted = topology_of(settings, topology)
+        for data_plane in (envoy, compiled):
+            data_plane.require_driver(wanted, self.driver.name)
+        self._follow(self.driver.up(wanted, timeout_s=self.driver.patience_s * 1.5))
 
     def renew(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
         """Let the mesh of a running lab start anew, on the hosts of a topology."""

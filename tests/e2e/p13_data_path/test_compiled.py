@@ -10,7 +10,7 @@ import pytest
 from lab import compiled
 from lab.driver import checkout
 from lab.topology import load
-from tests.e2e.kit import Lab, only_on
+from tests.e2e.kit import Lab, eventually, only_on
 
 HOSTS = ("cp-1", "order-1", "payment-1", "ledger-1", "makeline-1", "inventory-1", "pulse-1")
 
@@ -48,7 +48,11 @@ def test_01_it_runs_on_the_hosts_that_want_it_and_nowhere_else(mixed: Lab) -> No
 def test_02_an_order_goes_through_both_kinds(mixed: Lab) -> None:
     answer = mixed.order()
     assert answer.status == 201, answer.body
-    inbound = mixed.access_log("payment-1", reporter="destination", response_code=201)
+    inbound = eventually(
+        lambda: mixed.access_log("payment-1", reporter="destination", response_code=201),
+        within_s=5,
+        what="the charge in the log of payment-1",
+    )
     assert {line["downstream_peer"].rpartition("/")[2] for line in inbound} == {"order-service"}
 
 
