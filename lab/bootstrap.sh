@@ -64,7 +64,11 @@ elif ! makes_venv "$python"; then
   missing="$missing python3-venv"
 fi
 has_headers() { "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_paths()["include"] + "/Python.h"))'; }
-if compiles "${1:-}" && is_linux && { [ -z "$python" ] || ! has_headers "$python"; }; then missing="$missing python3-dev"; fi
+# Of a Python that is not the distribution's the package has none: who has it is not asked for it again.
+has_package() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q "ok installed"; }
+if compiles "${1:-}" && is_linux && { [ -z "$python" ] || ! has_headers "$python"; } && ! has_package python3-dev; then
+  missing="$missing python3-dev"
+fi
 
 if [ -n "$missing" ]; then
   if ! is_linux; then

@@ -96,6 +96,8 @@ def test_the_compiled_sidecar_asks_for_a_compiler_and_for_headers(fresh: Path) -
     assert "python3-dev" not in words
     program(fresh, "python3", f'case "$2" in *Python.h*) exit 1 ;; esac\nexec {sys.executable} "$@"')
     assert "python3-dev" in bootstrap(fresh, LAB="compose", SIDECAR="compiled", PYTHONS="python3")[1]
+    program(fresh, "dpkg-query", "echo install ok installed")  # it is there, and this Python is another one
+    assert "python3-dev" not in bootstrap(fresh, LAB="compose", SIDECAR="compiled", PYTHONS="python3")[1]
 
 
 @pytest.mark.parametrize(
