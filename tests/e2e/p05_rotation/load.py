@@ -1,8 +1,9 @@
 """A customer in a hurry; runs on a host as its application, with nothing but the standard library.
 
-stdin: {"host", "port", "keeping", "opening", "pause_s", "seconds"}; stdout: {"answered", "failures", "slowest_s"}.
-`keeping` workers each keep one connection, `opening` workers open one per request. Nothing is tried again here:
-whatever is not a 2xx answer is a failure.
+stdin: {"host", "port", "keeping", "opening", "pause_s", "seconds", "answers", "at_most_s"};
+stdout: {"answered", "failures", "slowest_s"}. It goes on for `seconds`, and on a slow machine until `answers` came or
+`at_most_s` are over. `keeping` workers each keep one connection, `opening` workers open one per request. Nothing is
+tried again here: whatever is not a 2xx answer is a failure.
 """
 
 import asyncio
@@ -21,7 +22,8 @@ POST = (
 class Load:
     def __init__(self, ask):
         self.ask = ask
-        self.until = time.monotonic() + ask["seconds"]
+        began = time.monotonic()
+        self.until, self.at_last = began + ask["seconds"], began + ask["at_most_s"]
         self.answered, self.failures, self.slowest_s = 0, [], 0.0
         host = ask["host"].encode()
         self.requests = (GET % host, POST % host)
@@ -33,10 +35,13 @@ class Load:
         await asyncio.gather(*workers)
         return {"answered": self.answered, "failures": self.failures, "slowest_s": self.slowest_s}
 
+    def goes_on(self, now):
+        return now < self.until or (now < self.at_last and self.answered < self.ask["answers"])
+
     async def work(self, number, *, keeps):
         await asyncio.sleep(self.ask["pause_s"] * number / (self.ask["keeping"] + self.ask["opening"]))
         connection = None
-        while time.monotonic() < self.until:
+        while self.goes_on(time.monotonic()):
             number += 1
             began = time.monotonic()
             try:
