@@ -19,7 +19,7 @@ from typing import Any
 from lab.driver import Driver, LabError
 
 CARD = "4000-0012-3456-7899"
-EVIDENCE_DEADLINE_S = 3.0
+EVIDENCE_DEADLINE_S = 15.0
 POLL_S = 0.1
 _POLICY = re.compile(r"matched_policy\[(.*)\]")  # as Envoy writes it
 LOG_LINES = 2000

@@ -115,7 +115,7 @@ def test_05_a_host_that_boots_comes_back_by_itself(mesh: tuple[BareLab, Play]) -
     bare, _ = mesh
     power_off(bare, "payment-1")
     assert bare.run("payment-1", "iptables-save").stdout == ""
-    bare.run("payment-1", "systemctl", "start", "multi-user.target")
+    bare.run("payment-1", "systemctl", "start", "multi-user.target", timeout_s=180)
     wait_for_units(bare, "payment-1")
     for user in ("mesh-agent", "sidecar", "app"):
         count = bare.run("payment-1", "pgrep", "-u", user, "-c").stdout.strip()
@@ -139,7 +139,7 @@ def test_06_without_rules_the_application_does_not_start(mesh: tuple[BareLab, Pl
         assert bare.run("payment-2", "pgrep", "-f", "app.py").stdout == ""
     finally:
         bare.run("payment-2", "tee", "/etc/mesh/agent.json", stdin=kept)
-        bare.run("payment-2", "systemctl", "start", "multi-user.target")
+        bare.run("payment-2", "systemctl", "start", "multi-user.target", timeout_s=180)
     wait_for_units(bare, "payment-2")
     eventually(lambda: "payment-2" in passing(bare), within_s=60, what="payment-2 to be healthy again")
 

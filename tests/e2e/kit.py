@@ -32,6 +32,7 @@ from mesh.base.durations import parse_duration
 from tests.e2e.pages import SidecarPages
 
 POLL_S = 0.03
+PATIENCE_S = 30.0  # for what the mesh promises no time for; it costs nothing where it comes soon
 SILENCE_S = 30.0  # after so long one says what is waited for
 LAB = os.environ.get("LAB") or "netns"  # which driver makes the hosts of this run
 CARD = "4000-0012-3456-7899"
@@ -160,9 +161,11 @@ class Lab:
         """Run a command on a host, as its application unless said otherwise."""
         return self.driver.run(host, list(argv), user=user, stdin=stdin, timeout_s=stretched(timeout_s))
 
-    def python(self, host: str, script: str, *argv: str, user: str = "app", stdin: str = "") -> Completed:
+    def python(
+        self, host: str, script: str, *argv: str, user: str = "app", stdin: str = "", timeout_s: float = 30.0
+    ) -> Completed:
         """Run a Python script on a host."""
-        return self.run(host, "python", "-c", script, *argv, user=user, stdin=stdin)
+        return self.run(host, "python", "-c", script, *argv, user=user, stdin=stdin, timeout_s=timeout_s)
 
     def foreign_python(self, host: str, script: str, *argv: str, packages: Sequence[str]) -> Completed:
         """Run a Python script on a host with packages that the host does not have; they are laid into its /tmp."""
@@ -320,8 +323,13 @@ def _fits(found: Any, wanted: Any) -> bool:
     return wanted in found if isinstance(wanted, str) and isinstance(found, str) else found == wanted
 
 
-def eventually(check: Callable[[], Any], *, within_s: float, what: str) -> Any:
+def eventually(check: Callable[[], Any], *, within_s: float = PATIENCE_S, what: str) -> Any:
     """Return the first true answer of `check`.
+
+    Args:
+        check: One look; how long it takes is the machine's matter, so the last one is begun after the time is over.
+        within_s: A promised time, where the mesh promises one; evidence that may come when it likes has patience.
+        what: What is waited for, for the message.
 
     Raises:
         AssertionError: none came in time; says what was waited for and what was last seen.
@@ -329,10 +337,11 @@ def eventually(check: Callable[[], Any], *, within_s: float, what: str) -> Any:
     limit_s = stretched(within_s)
     deadline = time.monotonic() + limit_s
     while True:
+        is_last = time.monotonic() >= deadline
         seen = check()
         if seen:
             return seen
-        assert time.monotonic() < deadline, f"waited {limit_s:g} s for {what}; last seen: {seen!r}"
+        assert not is_last, f"waited {limit_s:g} s for {what}; last seen: {seen!r}"
         time.sleep(POLL_S)
 
 

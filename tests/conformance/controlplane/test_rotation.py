@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -173,9 +172,7 @@ def test_killed_at_any_moment_it_goes_on_and_the_hosts_certificate_holds(
                     svid = await renewed(control_plane, svid, await roots_of(mesh))
             assert await renewed(control_plane, svid, await roots_of(mesh))
 
-    began = time.monotonic()
     talk(scene)
-    assert time.monotonic() - began < 40
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Scenario:
     instances: tuple[str, ...] = ("ok",)
     limits: Limits = Limits()
     passive: PassiveHealthCheck | None = None
-    connect_timeout_s: float = 1.0
+    connect_timeout_s: float = 5.0
     intentions: str = ""
     caller: str = "pulse-service"
     local_timeout_s: float | None = None

@@ -221,8 +221,8 @@ RETRIES = (
     Scenario(
         "an instance that answers too late is tried elsewhere when the try has its own time",
         (GET,) * 2,
-        router=every('PerTryTimeout = "200ms" RequestTimeout = "3s" RetryOn = ["reset", "5xx"] NumRetries = 2'),
-        instances=("slow:2", "ok"),
+        router=every('PerTryTimeout = "1s" RequestTimeout = "6s" RetryOn = ["reset", "5xx"] NumRetries = 2'),
+        instances=("slow:5", "ok"),
     ),
     Scenario(
         "the whole request has a time as well",
@@ -280,14 +280,14 @@ OUTLIERS = (
 LIMITS = (
     Scenario(
         "a second request at the same time finds no room",
-        (request("GET", "/", "x-do: slow:0.7"),) * 3,
+        (request("GET", "/", "x-do: slow:2"),) * 3,
         limits=Limits(max_concurrent_requests=1),
         is_at_once=True,
         differs=not_tried(1, 2),
     ),
     Scenario(
         "beyond the connections a request waits, and beyond the waiting it is refused",
-        (request("GET", "/", "x-do: slow:0.7"),) * 3,
+        (request("GET", "/", "x-do: slow:2"),) * 3,
         limits=Limits(max_connections=1, max_pending_requests=1),
         is_at_once=True,
     ),

@@ -192,13 +192,15 @@ def test_no_request_fails_while_certificates_rotate() -> None:
                 codes: list[bytes] = []
 
                 async def load() -> None:
-                    for _ in range(40):
+                    for _ in range(60):
                         codes.append((await ask(order.port("outbound"), GET * 4 + LAST))[9:12])
                         await asyncio.sleep(0.01)
 
                 async def rotate() -> None:
                     for generation in range(2, 8):
-                        await asyncio.sleep(0.08)
+                        so_far = len(codes)
+                        while len(codes) < min(so_far + 8, 120):  # between requests, however fast these are
+                            await asyncio.sleep(0.01)
                         order.state.apply_identity(mesh.identity("order-service", generation=generation))
                         payment.state.apply_identity(mesh.identity("payment-service", generation=generation))
 

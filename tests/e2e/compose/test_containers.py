@@ -98,7 +98,6 @@ def test_05_an_application_that_goes_takes_no_network_with_it(lab: Lab, action: 
     lab.driver.unit("payment-1", "app", action)
     eventually(
         lambda: (now := containers(lab)["payment-1-app"]["State"])["Running"] and now["Pid"] not in (0, pid),
-        within_s=20,
         what="the application to run again",
     )
     after = containers(lab)
@@ -109,25 +108,25 @@ def test_05_an_application_that_goes_takes_no_network_with_it(lab: Lab, action: 
     }
     assert lab.unit("payment-1", "app")["starts"] > starts
     url = "http://payment-service:8080/health"
-    eventually(lambda: lab.http("order-1", "GET", url).status == 200, within_s=20, what="calls to succeed")
+    eventually(lambda: lab.http("order-1", "GET", url).status == 200, what="calls to succeed")
 
 
 def test_06_what_is_stopped_stays_stopped_until_it_is_started(lab: Lab) -> None:
     for action in ("stop", "stop-now"):
         lab.driver.unit("ledger-1", "app", action)
-        eventually(lambda: lab.unit("ledger-1", "app")["state"] == "stopped", within_s=15, what="it to stop")
+        eventually(lambda: lab.unit("ledger-1", "app")["state"] == "stopped", what="it to stop")
         policy = containers(lab)["ledger-1-app"]
         assert not policy["State"]["Restarting"]
         lab.driver.unit("ledger-1", "app", "start")
-        eventually(lambda: lab.unit("ledger-1", "app")["state"] == "running", within_s=15, what="it to run again")
+        eventually(lambda: lab.unit("ledger-1", "app")["state"] == "running", what="it to run again")
 
 
 def test_07_a_paused_unit_stands_still_and_goes_on(lab: Lab) -> None:
     pid = containers(lab)["ledger-1-app"]["State"]["Pid"]
     lab.driver.unit("ledger-1", "app", "pause")
-    eventually(lambda: status_of(pid)["State"].startswith("T"), within_s=5, what="it to stand still")
+    eventually(lambda: status_of(pid)["State"].startswith("T"), what="it to stand still")
     lab.driver.unit("ledger-1", "app", "resume")
-    eventually(lambda: not status_of(pid)["State"].startswith("T"), within_s=5, what="it to go on")
+    eventually(lambda: not status_of(pid)["State"].startswith("T"), what="it to go on")
 
 
 def test_08_dockers_resolver_is_asked_through_the_agent_and_mesh_names_stay_virtual(lab: Lab) -> None:
@@ -188,13 +187,9 @@ def sleeper(lab: Lab) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_12_a_command_ends_with_whoever_ran_it(lab: Lab, sleeper: subprocess.Popen[bytes], how: signal.Signals) -> None:
     """Docker alone would leave it running: an exec does not end when its client is killed."""
-    eventually(
-        lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "2", within_s=10, what="its start"
-    )
+    eventually(lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "2", what="its start")
     sleeper.send_signal(how)
-    eventually(
-        lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "0", within_s=10, what="its end"
-    )
+    eventually(lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "0", what="its end")
 
 
 def test_13_a_command_that_reads_nothing_and_one_that_reads_all(lab: Lab) -> None:

@@ -161,7 +161,7 @@ def test_a_bundle_is_enough_without_a_network(tags: dict[str, str], packed: Path
         env={**os.environ, "OFFLINE": "1", "BUNDLE": str(packed)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr

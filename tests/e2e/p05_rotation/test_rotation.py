@@ -182,7 +182,6 @@ def test_07_a_tcp_stream_outlives_a_rotation_and_is_cut_with_the_first_certifica
                 lab.sidecar("order-1").is_tcp("outbound", "outbound_makeline-service")
                 and lab.sidecar("makeline-1").is_tcp("inbound", "inbound_makeline-service")
             ),
-            within_s=3,
             what="both sides to speak plain TCP",
         )
         opened_with = {host: lab.sidecar(host).certificate() for host in BOTH}
@@ -202,10 +201,9 @@ def test_07_a_tcp_stream_outlives_a_rotation_and_is_cut_with_the_first_certifica
             for record in lab.access_log(host, protocol="TCP")
             if record["response_code_details"] in PEER_IS_OVER
         ],
-        within_s=3,
         what="the side that cut the stream to say why",
     )
-    assert max(record["duration_ms"] for record in said) < stretched(LEAF_TTL_S + 1.5) * 1000
+    assert max(record["duration_ms"] for record in said) < stretched(LEAF_TTL_S + 4) * 1000
     assert stream["how"] == "ConnectionResetError", "a cut never looks like an end"
     assert stream["exchanges"] > 20
     assert lab.sidecar("order-1").certificate().serial != opened_with["order-1"].serial

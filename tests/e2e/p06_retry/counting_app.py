@@ -33,7 +33,7 @@ async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
                     file.write(f"{method} {path}\n")
             is_reset = HOST in fields.get("x-reset-on", "")
             if path == "/slow":
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(3.0)
             if path == "/half":
                 writer.write(answer(b"only a part", length=1000))
                 await writer.drain()

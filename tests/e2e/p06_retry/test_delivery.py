@@ -71,7 +71,6 @@ def counting(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
             {name for name, one in lab.sidecar("order-1").endpoints("count-service").items() if one.is_healthy}
             == set(REPLICAS)
         ),
-        within_s=3,
         what="order-1 to know both",
     )
     return lab
@@ -119,9 +118,7 @@ def test_01_a_post_without_a_key_that_reached_an_application_is_never_sent_again
     came = newly(counting, before)
     assert came[where] == 1
     assert sum(came.values()) == len(statuses), "each request was counted exactly once"
-    record = eventually(
-        lambda: counting.access_log(where, method="POST", response_flags="UC"), within_s=3, what="the flag UC"
-    )[-1]
+    record = eventually(lambda: counting.access_log(where, method="POST", response_flags="UC"), what="the flag UC")[-1]
     assert record["attempt_count"] == 1
     there = f"{counting.driver.address_of(where)}:8080"
     tries = eventually(
@@ -130,7 +127,6 @@ def test_01_a_post_without_a_key_that_reached_an_application_is_never_sent_again
             for one in counting.access_log("order-1", upstream_cluster="count-service", response_code=503)
             if one["upstream_host"] == there
         ],
-        within_s=3,
         what="order-1 to log its one try",
     )
     assert tries == [1]
@@ -158,7 +154,6 @@ def test_03_the_number_of_retries_has_an_end_and_the_log_says_so(counting: Lab) 
     assert sum(newly(counting, before).values()) == 3, "one try and two retries"
     record = eventually(
         lambda: counting.access_log("order-1", upstream_cluster="count-service", response_flags="URX"),
-        within_s=3,
         what="the flag URX",
     )[-1]
     assert record["attempt_count"] == 3
@@ -182,15 +177,13 @@ def test_05_half_an_answer_never_looks_whole_and_is_not_tried_again(counting: La
 
 def test_06_a_route_that_takes_too_long_ends_with_504(counting: Lab, writing: Any) -> None:
     writing(ROUTER, "service-router", "count-service")
-    eventually(lambda: call(counting, "POST", "/slow").status == 504, within_s=2, what="the timeout to hold")
+    eventually(lambda: call(counting, "POST", "/slow").status == 504, what="the timeout to hold")
     before = served(counting)
     answer = call(counting, "POST", "/slow")
     assert (answer.status, answer.body) == (504, "upstream request timeout")
     assert sum(newly(counting, before).values()) == 1, "a timeout says nothing about delivery: no retry"
-    record = eventually(
-        lambda: counting.access_log("order-1", response_code=504, path="/slow"), within_s=3, what="the record"
-    )[-1]
-    assert 300 <= record["duration_ms"] <= stretched(1000)
+    record = eventually(lambda: counting.access_log("order-1", response_code=504, path="/slow"), what="the record")[-1]
+    assert 300 <= record["duration_ms"] <= stretched(2500), "before the application would have answered"
     assert record["response_flags"] == "UT"
     assert record["route_name"] == "count-service/1/once"
     assert call(counting, "GET", "/").status == 200, "other routes have their own time"
@@ -200,7 +193,6 @@ def test_07_a_full_circuit_breaker_answers_at_once_and_nothing_is_delivered(coun
     writing(ONE_AT_A_TIME, "service-defaults", "order-service")
     eventually(
         lambda: counting.sidecar("order-1").limits("count-service")["max_requests"] == 1,
-        within_s=2,
         what="the limit to hold",
     )
     before = served(counting)
@@ -210,7 +202,6 @@ def test_07_a_full_circuit_breaker_answers_at_once_and_nothing_is_delivered(coun
     assert sum(newly(counting, before).values()) == 1
     records = eventually(
         lambda: len(found := counting.access_log("order-1", response_flags="UO")) == 3 and found,
-        within_s=3,
         what="three records with the flag UO",
     )
     once = 1 if counting.has_envoy("order-1") else 0  # docs/reference/sidecar-parity.md: how a try is counted

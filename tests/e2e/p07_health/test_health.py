@@ -14,10 +14,12 @@ LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-
 INTERVAL_S = 1.0  # of the demo services' checks
 WITHIN_S = INTERVAL_S + 1.0
 PROXIES = LAB_HOSTS[1:]
-# Watches one sidecar's view of a cluster and says so once an address is in rotation, or is not.
+# Watches one sidecar's view of a cluster and says so once an address is in rotation, or is not. Not so often that six
+# of them would be what a small machine is busy with.
 WATCH = """
 import json, sys, time, urllib.request
 address, wanted, deadline = sys.argv[1], sys.argv[2] == "in", time.time() + float(sys.argv[3])
+print("watching", flush=True)
 while time.time() < deadline:
     page = json.load(urllib.request.urlopen("http://127.0.0.1:15000/clusters?format=json", timeout=5))
     cluster = next(one for one in page["cluster_statuses"] if one["name"] == "payment-service")
@@ -29,20 +31,21 @@ while time.time() < deadline:
     if (address in seen) == wanted:
         print("seen", flush=True)
         break
-    time.sleep(0.05)
+    time.sleep(0.1)
 """
 
 
 def moments(lab: Lab, address: str, wanted: str, trigger: Callable[[], None]) -> list[float]:
-    """Return how long after `trigger` each sidecar had the address in (or out of) rotation, in seconds."""
-    limit = str(stretched(20))
+    """Return how long after `trigger` was done each sidecar had the address in (or out of) rotation, in seconds."""
+    limit = str(stretched(30))
     with contextlib.ExitStack() as stack:
         watchers = [
             stack.enter_context(lab.background(host, "python", "-c", WATCH, address, wanted, limit, user="root"))
             for host in PROXIES
         ]
-        began = time.monotonic()
+        assert [first_word(watcher)[0] for watcher in watchers] == ["watching"] * len(watchers)
         trigger()
+        began = time.monotonic()
         with ThreadPoolExecutor(len(watchers)) as pool:  # each is heard at once, on one clock
             seen = list(pool.map(first_word, watchers))
     assert all(word == "seen" for word, _ in seen), f"a sidecar never saw it: {dict(zip(PROXIES, seen, strict=True))}"
@@ -65,7 +68,7 @@ def everybody_sees(lab: Lab, count: int) -> bool:
 
 
 def test_01_a_failing_instance_leaves_every_proxy_and_comes_back(lab: Lab) -> None:
-    eventually(lambda: everybody_sees(lab, 2), within_s=5, what="both payment instances in every proxy")
+    eventually(lambda: everybody_sees(lab, 2), what="both payment instances in every proxy")
     address = lab.driver.address_of("payment-1")
     lab.driver.unit("payment-1", "app", "pause")
     try:
@@ -94,7 +97,7 @@ def test_02_a_dead_application_leaves_within_its_interval_and_a_second_and_comes
 
 def slowest_to_leave(lab: Lab) -> float:
     """Kill payment-2's application; return after how many seconds the last sidecar had it out, and bring it back."""
-    eventually(lambda: everybody_sees(lab, 2), within_s=10, what="both payment instances in every proxy")
+    eventually(lambda: everybody_sees(lab, 2), what="both payment instances in every proxy")
     address = lab.driver.address_of("payment-2")
     try:
         took = moments(lab, address, "out", lambda: lab.driver.unit("payment-2", "app", "stop-now"))
@@ -103,17 +106,16 @@ def slowest_to_leave(lab: Lab) -> float:
         assert shown["payment-1"] == "passing"
     finally:
         lab.driver.unit("payment-2", "app", "start")
-    eventually(lambda: everybody_sees(lab, 2), within_s=10, what="payment-2 to come back")
+    eventually(lambda: everybody_sees(lab, 2), what="payment-2 to come back")
     return max(took)
 
 
 def test_03_a_host_that_falls_silent_leaves_too(lab: Lab) -> None:
-    eventually(lambda: everybody_sees(lab, 2), within_s=10, what="both payment instances in every proxy")
+    eventually(lambda: everybody_sees(lab, 2), what="both payment instances in every proxy")
     with lab.broken("cut", "payment-1"):
         eventually(
             lambda: len(healthy_addresses(lab, "order-1", "payment-service")) == 1,
-            within_s=20,
             what="the host without a cable to be taken out (its agent's heartbeat is missed for 10 s)",
         )
         assert lab.order().status == 201
-    eventually(lambda: everybody_sees(lab, 2), within_s=20, what="the host to come back")
+    eventually(lambda: everybody_sees(lab, 2), what="the host to come back")

@@ -12,7 +12,7 @@ kind, source, address, port = sys.argv[1:5]
 try:
     where = socket.getaddrinfo(address, int(port), type=socket.SOCK_STREAM)[0]
     link = socket.socket(where[0], socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
-    link.settimeout(1.5)
+    link.settimeout(5)
     if source:
         link.bind((source, 0))
     link.connect(where[4])
@@ -134,9 +134,9 @@ except OSError as error:
     print("refused")
 """
 
-# A thief on a port of the sidecar: argv: the port. Prints what he was handed, or nothing.
+# A thief on a port of the sidecar: argv: the port. Prints what he was handed, or "nothing" once his stdin ends.
 STEAL = """
-import socket, sys, time
+import select, socket, sys, time
 thief = socket.socket()
 thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 until = time.monotonic() + 5
@@ -149,16 +149,17 @@ while True:
             sys.exit("the port is not free")
         time.sleep(0.02)
 thief.listen(4)
-thief.settimeout(2.5)
 print("ready", flush=True)
+if thief not in select.select([thief, sys.stdin], [], [])[0]:
+    sys.exit(print("nothing"))
 try:
     link, _ = thief.accept()
-    link.settimeout(1)
+    link.settimeout(5)
     handed = link.recv(100)
     link.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 6\\r\\nConnection: close\\r\\n\\r\\nstolen")
     print(handed[:15].decode("latin-1"))
 except OSError:
-    print("nothing")
+    print("nothing was said")
 """
 
 # argv: target MAC, own interface. A frame that claims to come from the far host's own loopback.

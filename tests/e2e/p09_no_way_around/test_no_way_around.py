@@ -220,7 +220,7 @@ def test_10_with_both_sidecars_dead_nothing_passes_either_way_and_they_come_back
         lab.driver.unit(host, "sidecar", "stop")
     try:
         for host in ("payment-1", "ledger-1"):
-            eventually(lambda host=host: lab.unit(host, "sidecar")["state"] != "running", within_s=5, what="its end")
+            eventually(lambda host=host: lab.unit(host, "sidecar")["state"] != "running", what="its end")
         for way in WAYS:
             if way.kind == "tcp":
                 assert attempt(lab, way) in ("refused", "closed"), way
@@ -234,7 +234,7 @@ def test_10_with_both_sidecars_dead_nothing_passes_either_way_and_they_come_back
     finally:
         for host in ("payment-1", "ledger-1"):
             lab.driver.unit(host, "sidecar", "start")
-    eventually(lambda: lab.http("payment-1", "GET", ENTRIES).status == 200, within_s=15, what="the way to open again")
+    eventually(lambda: lab.http("payment-1", "GET", ENTRIES).status == 200, what="the way to open again")
 
 
 @pytest.mark.parametrize(
@@ -256,14 +256,17 @@ def test_11_who_takes_a_dead_sidecars_port_is_handed_nothing(
                 assert _robbed(lab, port, user, caller, url) == (200, "GET /x HTTP/1.1")
     finally:
         lab.driver.unit("payment-1", "sidecar", "start")
-    eventually(lambda: lab.http("payment-1", "GET", ENTRIES).status == 200, within_s=15, what="the way to open again")
+    eventually(lambda: lab.http("payment-1", "GET", ENTRIES).status == 200, what="the way to open again")
 
 
 def _robbed(lab: Lab, port: str, user: str, caller: str, url: str) -> tuple[int, str]:
     with lab.background("payment-1", "python", "-c", STEAL, port, user=user) as thief:
         assert thief.stdout is not None
         assert thief.stdout.readline() == "ready\n"
-        answer = lab.http(caller, "GET", url, timeout_s=1.5)
+        answer = lab.http(caller, "GET", url, timeout_s=3)
+        assert thief.stdin is not None
+        thief.stdin.close()
+        thief.stdin = None
         return answer.status, thief.stdout.readline().strip()
 
 

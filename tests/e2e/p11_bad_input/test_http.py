@@ -95,7 +95,6 @@ def recording(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
     lab.add("recording-1", folder)
     eventually(
         lambda: lab.http("order-1", "GET", "http://recording-service:8080/first").status == 200,
-        within_s=3,
         what="the recording service to answer",
     )
 
@@ -284,7 +283,6 @@ def test_03_a_hostile_answer_is_refused_and_no_byte_of_it_answers_anybody_else(
 
     eventually(
         lambda: spoilt <= {last for targets in ended() for last in targets[-1:]},
-        within_s=2,
         what="spoilt connections to end",
     )
     assert not [targets for targets in ended() if spoilt & set(targets[:-1])], "a spoilt connection was used again"
@@ -381,7 +379,7 @@ def test_05_what_a_peer_writes_into_a_request_stays_inside_its_field_of_the_log(
 
 def require_logged_once(lab: Lab, host: str, paths: set[str]) -> None:
     """Wait for a line for each path, and find exactly one."""
-    eventually(lambda: paths <= set(logged(lab, host)), within_s=3, what=f"{host} to log")
+    eventually(lambda: paths <= set(logged(lab, host)), what=f"{host} to log")
     found = logged(lab, host)
     assert {path: found[path] for path in paths} == dict.fromkeys(paths, 1)
 
@@ -411,7 +409,7 @@ def test_06_who_is_slow_is_sent_away(lab: Lab, slow: dict[str, subprocess.Popen[
     head = {TIMEOUT, "reset"} if has_envoy else {TIMEOUT}
     body = {"still open"} if has_envoy else {TIMEOUT}
     for host, process in slow.items():
-        out, errors = process.communicate(timeout=stretched(25))
+        out, errors = process.communicate(timeout=stretched(60))
         assert process.returncode == 0, errors
         ended = json.loads(out)
         assert {said for said, _ in ended["head"]} <= head, (host, ended)
@@ -419,4 +417,4 @@ def test_06_who_is_slow_is_sent_away(lab: Lab, slow: dict[str, subprocess.Popen[
         assert not [said for said, _ in ended.get("handshake", ()) if said.startswith("HTTP")]
         for kind, limit_s in SLOWEST_S.items():
             times = [took_s for said, took_s in ended.get(kind, ()) if said != "still open"]
-            assert all(limit_s - 1 < took_s < limit_s + stretched(3) for took_s in times), (host, kind, times)
+            assert all(limit_s - 1 < took_s < limit_s + stretched(8) for took_s in times), (host, kind, times)

@@ -121,7 +121,7 @@ def test_02_of_many_that_present_one_token_at_once_one_gets_a_certificate(lab: L
 def test_03_an_expired_token_buys_nothing(lab: Lab, roots: dict[str, str]) -> None:
     done = lab.mesh_json("token", "create", "--service", "payment-service", "--host", "ghost-1", "--ttl", "1s")
     expires = datetime.fromisoformat(done["expires_at"])
-    eventually(lambda: datetime.now(UTC) > expires + timedelta(milliseconds=50), within_s=5, what="its end")
+    eventually(lambda: datetime.now(UTC) > expires + timedelta(milliseconds=50), what="its end")
     refused = _join(lab, roots, done["token"])
     assert (refused.code, "it expired at" in refused.details) == ("PERMISSION_DENIED", True)
 
@@ -300,7 +300,6 @@ def test_13_a_certificate_that_calls_from_a_second_address_raises_an_alarm(lab: 
         assert _speak(lab, member, calls, host=host, user=user)[0].code == "OK"
     eventually(
         lambda: "one certificate calls from two addresses" in lab.driver.logs("cp-1", "control-plane", lines=500),
-        within_s=3,
         what="the alarm",
     )
 

@@ -99,8 +99,8 @@ def _clean() -> Iterator[None]:
 
 
 def assert_nothing_remains(namespaces: set[str], before: dict[str, object], scratch: Path, since: int) -> None:
-    eventually(lambda: not lab_processes(), within_s=15, what="every process of the lab to end")
-    eventually(lambda: not namespaces & namespaces_in_use(since), within_s=5, what="every namespace of the lab to end")
+    eventually(lambda: not lab_processes(), what="every process of the lab to end")
+    eventually(lambda: not namespaces & namespaces_in_use(since), what="every namespace of the lab to end")
     assert machine() == before
     assert list(scratch.iterdir()) == []
 

@@ -17,11 +17,11 @@ import pytest
 from lab import keeper, records
 from lab.driver import LabError, checkout
 from lab.faults import FAULTS, order
-from tests.e2e.kit import Lab, eventually, only_on, stretched
+from tests.e2e.kit import PATIENCE_S, Lab, eventually, only_on, stretched
 
 LAB_HOSTS = ("cp-1", "payment-1", "payment-2", "stranger-1")
 VICTIM, BYSTANDER, WATCHER = "payment-1", "payment-2", "stranger-1"
-SLOW_S = 15.0  # what an emulated machine may need for what takes no time
+LASTS_S = 5.0  # a fault that two looks still find
 
 # A connection to a port that a host of the mesh shows everybody, in seconds.
 CONNECT = """
@@ -115,11 +115,13 @@ def test_01_a_cut_host_is_silent_in_both_directions_and_nobody_else_is(lab: Lab)
 
 
 def test_02_a_delay_is_on_every_round_trip_and_within_a_tenth_of_what_was_said(lab: Lab) -> None:
-    before = middle(ping(lab, VICTIM, 20)[1])
+    """What a busy machine adds to a trip is no delay of ours: nearly all may be longer, none may be shorter."""
+    before = min(ping(lab, VICTIM, 20)[1])
     broken(lab, "delay", by="200ms")
     lost, trips = ping(lab, VICTIM, 50)
     assert lost == 0
-    assert 0.198 <= middle(trips) - before <= 0.22, trips  # ping tells three digits
+    assert min(trips) >= 0.198  # ping tells three digits
+    assert sorted(trips)[len(trips) // 10] - before <= 0.22, trips
     assert connect(lab, VICTIM) >= 0.2
     assert middle(ping(lab, BYSTANDER, 20)[1]) < 0.1
 
@@ -148,16 +150,14 @@ def test_05_a_unit_is_broken_and_nobody_else_s(lab: Lab, fault: str, state: str)
     health = "http://127.0.0.1:8080/health"
     eventually(
         lambda: lab.http(VICTIM, "GET", health, timeout_s=1).status == 0,
-        within_s=SLOW_S,
         what="silence of the application",
     )
-    eventually(lambda: lab.unit(VICTIM, "app")["state"] == state, within_s=SLOW_S, what="its state to be told")
+    eventually(lambda: lab.unit(VICTIM, "app")["state"] == state, what="its state to be told")
     assert lab.http(BYSTANDER, "GET", health).status == 200
     assert lab.unit(VICTIM, "sidecar")["state"] == "running"
     assert keeper.heal(lab.driver) == [f"{fault} {VICTIM} app"]
     eventually(
         lambda: lab.http(VICTIM, "GET", health, timeout_s=1).status == 200,
-        within_s=SLOW_S,
         what="its application again",
     )
 
@@ -167,29 +167,29 @@ def test_05_a_unit_is_broken_and_nobody_else_s(lab: Lab, fault: str, state: str)
 
 @pytest.mark.parametrize("fault", [name for name, fault in FAULTS.items() if not fault.needs_unit])
 def test_06_a_fault_of_packets_ends_by_itself_after_its_time(lab: Lab, fault: str) -> None:
-    broken(lab, fault, duration_s=stretched(3.0))
+    broken(lab, fault, duration_s=stretched(LASTS_S))
     began = time.monotonic()
     assert rules(lab, VICTIM) != []
     # Before its keeper would lose patience, which is 10 s later.
-    eventually(lambda: not rules(lab, VICTIM), within_s=3.0 + 8.0, what="its rules to be gone")
-    assert time.monotonic() - began > stretched(2.0), "not before"
-    eventually(lambda: not keeper.under_way(lab.driver), within_s=SLOW_S, what="its keeper to be gone")
+    eventually(lambda: not rules(lab, VICTIM), within_s=LASTS_S + 8.0, what="its rules to be gone")
+    assert time.monotonic() - began > stretched(LASTS_S - 2.0), "not before"
+    eventually(lambda: not keeper.under_way(lab.driver), what="its keeper to be gone")
     assert answers(lab, VICTIM)
 
 
 @pytest.mark.parametrize("fault", [name for name, fault in FAULTS.items() if fault.needs_unit])
 def test_07_a_fault_of_a_unit_ends_by_itself_after_its_time(lab: Lab, fault: str) -> None:
-    broken(lab, fault, duration_s=stretched(3.0), unit="app")
+    broken(lab, fault, duration_s=stretched(LASTS_S), unit="app")
     began = time.monotonic()
     health = "http://127.0.0.1:8080/health"
     assert lab.http(VICTIM, "GET", health, timeout_s=1).status == 0, "it is broken"
     eventually(
         lambda: lab.http(VICTIM, "GET", health, timeout_s=1).status == 200,
-        within_s=3.0 + SLOW_S,
+        within_s=LASTS_S + PATIENCE_S,
         what="its application again",
     )
-    assert time.monotonic() - began > stretched(2.0), "not before"
-    eventually(lambda: not keeper.under_way(lab.driver), within_s=SLOW_S, what="its keeper to be gone")
+    assert time.monotonic() - began > stretched(LASTS_S - 2.0), "not before"
+    eventually(lambda: not keeper.under_way(lab.driver), what="its keeper to be gone")
 
 
 def test_08_heal_ends_all_of_them_now_and_names_them(lab: Lab) -> None:
@@ -222,8 +222,8 @@ def test_09_another_of_the_same_kind_is_refused_and_another_kind_is_not(lab: Lab
 def test_10_a_fault_of_packets_ends_with_its_keeper(lab: Lab) -> None:
     broken(lab, "cut")
     os.kill(keeper_of(lab, "cut"), signal.SIGKILL)
-    eventually(lambda: answers(lab, VICTIM), within_s=SLOW_S, what="the host, without any command of the lab")
-    eventually(lambda: not rules(lab, VICTIM), within_s=SLOW_S, what="its rules to be gone")
+    eventually(lambda: answers(lab, VICTIM), what="the host, without any command of the lab")
+    eventually(lambda: not rules(lab, VICTIM), what="its rules to be gone")
     assert keeper.under_way(lab.driver) == []
 
 
@@ -233,17 +233,16 @@ def test_11_a_fault_of_a_unit_ends_with_its_keeper(lab: Lab, fault: str) -> None
     os.kill(keeper_of(lab, fault, "app"), signal.SIGKILL)
     eventually(
         lambda: lab.http(VICTIM, "GET", "http://127.0.0.1:8080/health", timeout_s=1).status == 200,
-        within_s=SLOW_S,
         what="its application, without any command of the lab",
     )
-    eventually(lambda: keeper.under_way(lab.driver) == [], within_s=SLOW_S, what="no fault")
+    eventually(lambda: keeper.under_way(lab.driver) == [], what="no fault")
 
 
 def test_12_a_fault_ends_with_its_program_and_the_next_takes_away_its_rules(lab: Lab) -> None:
     broken(lab, "cut")
     assert lab.python(VICTIM, KILL_PROGRAM, user="root").stdout.strip(), "no program was found"
-    eventually(lambda: answers(lab, VICTIM), within_s=SLOW_S, what="the packets to pass again")
-    eventually(lambda: keeper.under_way(lab.driver) == [], within_s=SLOW_S, what="the keeper to notice")
+    eventually(lambda: answers(lab, VICTIM), what="the packets to pass again")
+    eventually(lambda: keeper.under_way(lab.driver) == [], what="the keeper to notice")
     broken(lab, "cut")
     assert not answers(lab, VICTIM)
 
@@ -257,7 +256,7 @@ def test_13_a_record_without_anybody_is_ended_by_the_next_command(lab: Lab) -> N
         records.write(handle, left, left_s=-100.0)
     assert keeper.under_way(lab.driver) == []
     assert not path.exists()
-    eventually(lambda: lab.unit(VICTIM, "app")["state"] == "running", within_s=SLOW_S, what="the unit to run again")
+    eventually(lambda: lab.unit(VICTIM, "app")["state"] == "running", what="the unit to run again")
 
 
 # --------------------------------------------------------------------------------------------------- the command
@@ -275,9 +274,11 @@ def test_14_the_control_plane_is_stopped_by_its_own_word_and_comes_back(lab: Lab
     assert done.returncode == 0, done.stderr
     assert "heals by itself in 20s" in done.stderr
     assert json.loads(command(lab, "status", "-o", "json").stdout)["faults"] == ["kill cp-1 control-plane"]
-    eventually(lambda: lab.mesh("ca", "roots").exit_code == 4, within_s=SLOW_S, what="silence of the control plane")
+    eventually(lambda: lab.mesh("ca", "roots").exit_code == 4, what="silence of the control plane")
     assert "kill cp-1 control-plane, for another" in command(lab, "status").stderr
-    eventually(lambda: lab.mesh("ca", "roots").exit_code == 0, within_s=20.0 + SLOW_S, what="the control plane again")
+    eventually(
+        lambda: lab.mesh("ca", "roots").exit_code == 0, within_s=20.0 + PATIENCE_S, what="the control plane again"
+    )
 
 
 @pytest.mark.parametrize(
@@ -310,4 +311,4 @@ def test_16_a_lab_that_goes_down_takes_its_keepers_along(lab: Lab, tmp_path: Pat
     finally:
         twin.driver.down()
         (checkout() / ".lab" / f"{twin.driver.lab_name}.lock").unlink(missing_ok=True)
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=5, what="the keepers to end")
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), what="the keepers to end")

@@ -98,7 +98,7 @@ def test_03_after_a_reboot_the_rules_are_there_before_the_network_and_the_applic
     assert in_force < proven < since_boot_us("demo-service", "ExecMainStartTimestampMonotonic")
     again = lab.run(REBOOTED, "iptables-save", "-t", "nat", user="root").stdout
     assert mesh_rules(again) == mesh_rules(rules)
-    eventually(lambda: is_called(lab), within_s=30, what=f"{REBOOTED} to be called again")
+    eventually(lambda: is_called(lab), what=f"{REBOOTED} to be called again")
 
 
 def mesh_rules(text: str) -> list[str]:
