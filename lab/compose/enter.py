@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -26,15 +27,31 @@ exec(compile(text, "tied.py", "exec"))"""
 TIED = Path(__file__).resolve().parent.parent / "onhost" / "tied.py"
 
 
+def tied(argv: Sequence[str]) -> tuple[bytes, list[str]]:
+    """Return the program that watches over a command, to be sent first, and the command that runs both."""
+    source = TIED.read_bytes()
+    return source, [PYTHON, "-I", "-S", "-c", LOADER, str(len(source)), *argv]
+
+
+def frame(chunk: bytes) -> bytes:
+    """Return a piece of standard input as it is sent; an empty piece is its end."""
+    return len(chunk).to_bytes(4, "big") + chunk
+
+
+def framed(data: bytes) -> bytes:
+    """Return the whole of a standard input as it is sent."""
+    return (frame(data) if data else b"") + frame(b"")
+
+
 def feed(pipe: IO[bytes], source: bytes) -> None:
     """Send the program, then standard input in frames; its end is a frame, too, and the pipe stays open."""
     try:
         pipe.write(source)
         pipe.flush()
         while chunk := os.read(0, CHUNK):
-            pipe.write(len(chunk).to_bytes(4, "big") + chunk)
+            pipe.write(frame(chunk))
             pipe.flush()
-        pipe.write(bytes(4))
+        pipe.write(frame(b""))
         pipe.flush()
     except OSError:  # the command has ended and reads no more
         return
@@ -46,8 +63,7 @@ def main(argv: list[str]) -> int:
     options = ["--user", user, "--workdir", "/"]
     if os.isatty(0) and os.isatty(1):
         os.execvp("docker", ["docker", "exec", "-it", *options, container, *command])  # noqa: S606
-    source = TIED.read_bytes()
-    inside = [PYTHON, "-I", "-S", "-c", LOADER, str(len(source)), *command]
+    source, inside = tied(command)
     process = subprocess.Popen(["docker", "exec", "-i", *options, container, *inside], stdin=subprocess.PIPE)
     assert process.stdin is not None
     threading.Thread(target=feed, args=(process.stdin, source), daemon=True).start()

@@ -7,13 +7,12 @@ import fcntl
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lab.compose import enter, furnish, report, signals, start
+from lab.compose import calls, furnish, report, signals, start
 from lab.compose.engine import Engine, refused
 from lab.compose.place import LAB_LABEL, Place
 from lab.driver import Completed, LabError, checkout, dead
@@ -124,7 +123,7 @@ class Hosts:
         if unit != "access":
             return self._docker_logs(host, unit, lines)
         ids = OF_CONTROL_PLANE if role is Role.CONTROL_PLANE else USERS["sidecar"]
-        done = self._run(host, self._enter(host, ["tail", "-n", str(lines), ACCESS_LOG], ids, "sidecar"), "tail")
+        done = self._run(host, ["tail", "-n", str(lines), ACCESS_LOG], ids, "sidecar")
         if done.exit_code:
             raise LabError(self._no_log(host, unit))
         return done.stdout
@@ -166,17 +165,21 @@ class Hosts:
 
         That is in the host's own container, where nobody has a capability; root gets a container of its own.
         """
+        self._require_user(host, user)
+        return calls.command_for(*self._inside(host, argv, USERS[user], user))
+
+    def _require_user(self, host: str, user: str) -> None:
         if user not in USERS:
             raise LabError(f"no user {user!r}; there are: {', '.join(USERS)}", exit_code=2)
         self.require_alive(host)
         if user == "root":
             self._require_root(host)
-        return self._enter(host, argv, USERS[user], user)
 
-    def _enter(self, host: str, argv: Sequence[str], ids: str, user: str) -> list[str]:
+    def _inside(self, host: str, argv: Sequence[str], ids: str, user: str) -> tuple[str, str, list[str]]:
+        """Return in which container, as whom, and what."""
         environment = ["env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", f"HOST_NAME={host}", f"USER={user}", "HOME=/tmp"]
         container = self.place.container(host, "root" if user == "root" else "")
-        return [sys.executable, "-I", "-S", str(Path(enter.__file__)), ids, container, *environment, *argv]
+        return container, ids, [*environment, *argv]
 
     def _require_root(self, host: str) -> None:
         """Have the container in which root of a host works; it stays until the lab goes."""
@@ -202,26 +205,16 @@ class Hosts:
         Raises:
             LabError: it took longer than `timeout_s` (exit code 124).
         """
-        return self._run(host, self.command_for(host, argv, user=user), argv[0], stdin, timeout_s)
+        self._require_user(host, user)
+        return self._run(host, argv, USERS[user], user, stdin=stdin, timeout_s=timeout_s)
 
-    def _run(self, host: str, command: Sequence[str], what: str, stdin: str = "", timeout_s: float = 30.0) -> Completed:
+    def _run(
+        self, host: str, argv: Sequence[str], ids: str, user: str, *, stdin: str = "", timeout_s: float = 30.0
+    ) -> Completed:
         try:
-            done = subprocess.run(
-                command,
-                input=stdin,
-                capture_output=True,
-                text=True,
-                timeout=timeout_s,
-                check=False,
-                env=self._environment,
-            )
-        except subprocess.TimeoutExpired:
-            raise LabError(f"{what} on {host} took longer than {timeout_s:g} s", exit_code=124) from None
-        return Completed(done.returncode, done.stdout, done.stderr)
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        return self.engine.environment
+            return calls.call(self.engine, *self._inside(host, argv, ids, user), stdin=stdin, timeout_s=timeout_s)
+        except TimeoutError:
+            raise LabError(f"{argv[0]} on {host} took longer than {timeout_s:g} s", exit_code=124) from None
 
     # -------------------------------------------------------------------------------------- units and files
 
@@ -249,7 +242,7 @@ class Hosts:
         container = api.inspect_container(name)
         if action in SIGNALS:
             ids = str(container["Config"]["User"])
-            done = self._run(host, self._enter(host, signals.command(container, SIGNALS[action]), ids, unit), action)
+            done = self._run(host, signals.command(container, SIGNALS[action]), ids, unit)
             if done.exit_code:
                 raise LabError(f"{action} of {unit} on {host}: {_said(done)}")
         elif action == "stop":

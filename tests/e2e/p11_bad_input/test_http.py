@@ -136,7 +136,7 @@ def slow(lab: Lab, ways: dict[str, dict[str, Any]]) -> Iterator[dict[str, subpro
         for way in ways.values():
             process = stack.enter_context(lab.background(way["host"], "python", "-c", script))
             assert process.stdin is not None
-            process.stdin.write(json.dumps({**way, "connections": 60, "until_s": 20}))
+            process.stdin.write(json.dumps({**way, "connections": 60, "until_s": stretched(25)}))
             process.stdin.close()
             process.stdin = None  # so that communicate leaves it alone
             running[way["host"]] = process
