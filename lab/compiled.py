@@ -22,34 +22,13 @@ from typing import Any
 
 from lab.driver import LabError, Progress
 from lab.telling import telling_line
-from lab.topology import Sidecar, Topology
 from mesh.base.compiled import MANIFEST, fingerprint, sources
 
-DRIVERS = ("netns",)  # whose hosts can have it
 FOLDER = ".lab/cache/compiled"  # in a checkout
 GROUP = "meshyard"  # the module with the code of all, which the others only point into
 TIMEOUT_S = 1800.0
 PACKAGES = "gcc python3-dev"
 DOES_WITHOUT = "SIDECAR=python does without it"
-
-
-def is_wanted(topology: Topology) -> bool:
-    """Say whether a host has the compiled sidecar."""
-    return any(host.sidecar is Sidecar.COMPILED for host in topology.services)
-
-
-def require_driver(topology: Topology, driver: str) -> None:
-    """Refuse a driver whose hosts cannot have it yet.
-
-    Raises:
-        LabError: it is such a driver.
-    """
-    if is_wanted(topology) and driver not in DRIVERS:
-        raise LabError(
-            f"the compiled sidecar is for {' and '.join(DRIVERS)} only, not for {driver}; "
-            f"right would be: LAB={DRIVERS[0]}, or SIDECAR=python",
-            exit_code=2,
-        )
 
 
 def provide(checkout: Path) -> Iterator[Progress]:

@@ -17,33 +17,12 @@ from pathlib import Path
 
 from lab.driver import LabError, Progress
 from lab.telling import telling_line
-from lab.topology import Sidecar, Topology
 from lab.wheels import DOWNLOAD_TIMEOUT_S, trusting
 
-DRIVERS = ("netns", "compose")  # whose hosts can have it
 FOLDER = ".venv-envoy"
 PROGRAM = f"{FOLDER}/envoy"  # in a checkout: a link to the program inside the package
 LIST = "requirements/envoy.txt"
 STAMP = ".locked"
-
-
-def is_wanted(topology: Topology) -> bool:
-    """Say whether a host has Envoy for a sidecar."""
-    return any(host.sidecar is Sidecar.ENVOY for host in topology.services)
-
-
-def require_driver(topology: Topology, driver: str) -> None:
-    """Refuse a driver whose hosts cannot have Envoy yet.
-
-    Raises:
-        LabError: it is such a driver.
-    """
-    if is_wanted(topology) and driver not in DRIVERS:
-        raise LabError(
-            f"Envoy takes the sidecar's place on {' and '.join(DRIVERS)} only, not on {driver}; "
-            f"right would be: LAB={DRIVERS[0]}, or SIDECAR=python",
-            exit_code=2,
-        )
 
 
 def provide(checkout: Path) -> Iterator[Progress]:

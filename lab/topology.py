@@ -111,6 +111,10 @@ class Topology:
             raise ConfigError(f"choosing hosts: {self.control_plane.name} is not among them", right="add it")
         return replace(self, hosts={name: host for name, host in self.hosts.items() if name in names})
 
+    def has(self, sidecar: Sidecar) -> bool:
+        """Say whether a host has this data plane."""
+        return any(host.sidecar is sidecar for host in self.services)
+
     def with_sidecars(self, said: str) -> Topology:
         """Return this topology with other data planes, whatever the file says.
 

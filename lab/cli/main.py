@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lab import choice, compiled, envoy, keeper
+from lab import choice, data_planes, keeper
 from lab.cli import breaking, checking, compiling, images, output
 from lab.driver import Driver, LabError, checkout
 from mesh.base.durations import format_duration, parse_duration
@@ -103,8 +103,7 @@ def up(
     if hosts:
         topology = topology.only(hosts.split(","))
     topology = topology.with_sidecars(sidecar)
-    envoy.require_driver(topology, taken.name)
-    compiled.require_driver(topology, taken.name)
+    data_planes.require_driver(topology, taken.name)
     choice.require_free(context.lab, taken)
     if driver.is_up():
         if (topology_file or settings or hosts or sidecar) and not driver.is_made_of(topology):

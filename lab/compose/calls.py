@@ -13,15 +13,17 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.compose import enter
 from lab.compose.engine import Engine
-from lab.driver import Completed
+from lab.driver import Completed, LabError
 
 CANNOT_START = 1  # as `docker exec` has it
+KNOWS_S, POLL_S = 10.0, 0.02
 LOCAL = "unix://"  # a plain socket: what is sent and what comes do not wait for each other
 
 
@@ -86,7 +88,21 @@ def _by_api(api: Any, container: str, ids: str, argv: Sequence[str], stdin: str,
         sender.join()
         link.close()
         stream.close()
-    return Completed(int(api.exec_inspect(created)["ExitCode"] or 0), _text(said[1]), _text(said[2]))
+    return Completed(_exit_code(api, created), _text(said[1]), _text(said[2]))
+
+
+def _exit_code(api: Any, created: str) -> int:
+    """Return how the command ended; the engine may need a moment between its last word and knowing that.
+
+    Raises:
+        LabError: the engine broke off while the command ran.
+    """
+    deadline = time.monotonic() + KNOWS_S
+    while (state := api.exec_inspect(created))["Running"]:
+        if time.monotonic() > deadline:
+            raise LabError("the engine broke off, and the command goes on")
+        time.sleep(POLL_S)
+    return int(state["ExitCode"])
 
 
 def _send(link: socket.socket, data: bytes) -> None:
@@ -116,6 +132,8 @@ def _heard(stream: Any, link: socket.socket, timeout_s: float) -> dict[int, byte
     try:
         for number, part in frames_iter(stream, tty=False):
             parts[number].append(part)
+    except ConnectionResetError:  # the end of a command that did not read all that was sent
+        pass
     finally:
         timer.cancel()
     if is_over.is_set():

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import envoy
 from lab.compose import start, subnets
 from lab.compose.engine import Engine, connect
 from lab.compose.hosts import Hosts
@@ -21,7 +20,7 @@ from lab.compose.render import compose_text
 from lab.compose.sweep import elsewhere, others, sweep
 from lab.driver import Completed, LabError, Progress, checkout
 from lab.follow import Say, as_lab_error, follow
-from lab.topology import HostSpec, Topology, from_json, to_json
+from lab.topology import HostSpec, Sidecar, Topology, from_json, to_json
 from mesh.base.errors import MeshError
 
 PATIENCE_S = 180.0  # of a machine that has much else to do; an idle one needs a tenth of it
@@ -103,7 +102,7 @@ class ComposeDriver:
         self._end()
         subnets.require_free(self.engine, topology)
         images: dict[str, str] = {}
-        yield from follow(functools.partial(self._ensure_images, images, envoy.is_wanted(topology)))
+        yield from follow(functools.partial(self._ensure_images, images, topology.has(Sidecar.ENVOY)))
         published = start.free_ports(topology, are_fixed=self.lab_name == "default")
         try:
             yield from follow(lambda say: self._start(topology, images, timeout_s, published, say).lab())

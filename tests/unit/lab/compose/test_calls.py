@@ -18,6 +18,7 @@ from docker.errors import APIError
 
 from lab.compose import calls
 from lab.compose.engine import Engine
+from lab.driver import LabError
 
 BIG = 3_000_000
 ECHO = "import sys; sys.stdout.write(sys.stdin.read())"
@@ -31,6 +32,7 @@ class FakeApi:
         self.process: subprocess.Popen[bytes] | None = None
         self.ended = threading.Event()
         self.refusal = ""
+        self.looks = self.knows_after = 0
 
     def exec_create(self, container: str, command: list[str], **options: Any) -> dict[str, str]:
         if self.refusal:
@@ -67,10 +69,13 @@ class FakeApi:
             pipe.close()
         self.ended.set()
 
-    def exec_inspect(self, created: str) -> dict[str, int]:
+    def exec_inspect(self, created: str) -> dict[str, Any]:
         assert created == "1"
         assert self.process is not None
-        return {"ExitCode": self.process.wait()}
+        self.looks += 1
+        if self.looks <= self.knows_after:
+            return {"Running": True, "ExitCode": None}
+        return {"Running": False, "ExitCode": self.process.wait()}
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
@@ -131,6 +136,18 @@ def test_a_command_may_say_much_before_it_reads_much(api: FakeApi) -> None:
 
 def test_a_command_that_reads_nothing_is_waited_for_no_longer_than_it_runs(api: FakeApi) -> None:
     assert call(api, "print('enough')", "x" * BIG).stdout == "enough\n"
+
+
+def test_an_engine_that_knows_of_the_end_a_little_later_is_asked_again(api: FakeApi) -> None:
+    api.knows_after = 3
+    assert call(api, "raise SystemExit(9)").exit_code == 9
+
+
+def test_an_engine_that_breaks_off_is_told(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "KNOWS_S", 0.1)
+    api.knows_after = 1_000_000
+    with pytest.raises(LabError, match="the engine broke off, and the command goes on"):
+        call(api, "print(1)")
 
 
 def test_ends_of_lines_are_one_character(api: FakeApi) -> None:
