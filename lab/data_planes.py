@@ -1,6 +1,7 @@
-"""The data planes that are not simply there: on which hosts each can be, and who makes it ready.
+"""The data planes that are not simply there: on which hosts each can be, and who makes it ready in a checkout.
 
 The Python sidecar is in the package and needs nothing; whatever else may stand beside an application has a row here.
+Containers have theirs in images, which `lab.compose.images` makes.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Any
 from lab.driver import Driver, LabError
 
 CARD = "4000-0012-3456-7899"
-EVIDENCE_DEADLINE_S = 15.0
+EVIDENCE_DEADLINE_S, SHORT_DEADLINE_S = 15.0, 3.0  # of an order that failed there is less to come
 POLL_S = 0.1
 _POLICY = re.compile(r"matched_policy\[(.*)\]")  # as Envoy writes it
 LOG_LINES = 2000
@@ -104,7 +104,7 @@ def tell(driver: Driver) -> Story:
     denied = driver.run("pulse-1", ["python", "-c", ASK_FROM_PULSE, header])
     story = Story(trace_id, status, answer, elapsed_ms, denied_answer=denied.stdout.strip() or denied.stderr.strip())
     hosts = [host["name"] for host in driver.status()["hosts"] if host["service"]]
-    deadline = time.monotonic() + EVIDENCE_DEADLINE_S
+    deadline = time.monotonic() + (EVIDENCE_DEADLINE_S if status == 201 else SHORT_DEADLINE_S)
     while not story.is_complete and time.monotonic() < deadline:
         records = [record for host in hosts for record in _records(driver, host)]
         story.hops = _pair([record for record in records if trace_id in str(record.get("traceparent"))])

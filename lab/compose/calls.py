@@ -20,9 +20,12 @@ from typing import Any
 
 from lab.compose import enter
 from lab.compose.engine import Engine
+from lab.compose.enter import PYTHON
 from lab.driver import Completed, LabError
+from lab.telling import last_line
 
 CANNOT_START = 1  # as `docker exec` has it
+NO_PROGRAM = (126, 127)  # what the engine itself says of one that it could not run
 KNOWS_S, POLL_S = 10.0, 0.02
 LOCAL = "unix://"  # a plain socket: what is sent and what comes do not wait for each other
 
@@ -38,12 +41,13 @@ def call(
         ids: `UID:GID`.
         argv: the command; it is looked for in the PATH of the container's image.
         stdin: all that it can read.
-        timeout_s: after so long it is killed with what it started.
+        timeout_s: after so long it is killed with what it started; the engine's own time comes on top.
 
     Returns:
-        Its exit code and what it said; 1 and the engine's own words when it could not be started.
+        Its exit code and what it said; 1 and the engine's own words when the engine refused.
 
     Raises:
+        LabError: the engine or the container was gone before it ended.
         TimeoutError: it was killed.
     """
     if engine.host.startswith(LOCAL):
@@ -70,37 +74,54 @@ def command_for(container: str, ids: str, argv: Sequence[str]) -> list[str]:
 
 
 def _by_api(api: Any, container: str, ids: str, argv: Sequence[str], stdin: str, timeout_s: float) -> Completed:
-    from docker.errors import APIError
+    from docker.errors import APIError, DockerException
+    from requests import RequestException
 
     source, command = enter.tied(argv)
+    sent = source + enter.framed(stdin.encode())
     try:
         created = api.exec_create(container, command, stdin=True, user=ids, workdir="/")["Id"]
         stream = api.exec_start(created, socket=True)
     except APIError as error:
         return Completed(CANNOT_START, "", f"{error.explanation or error}\n")
-    link: socket.socket = stream._sock  # the SDK gives a file that cannot be written to
-    sender = threading.Thread(target=_send, args=(link, source + enter.framed(stdin.encode())), daemon=True)
-    sender.start()
+    except (DockerException, RequestException) as error:
+        raise LabError(f"the engine does not answer: {last_line(str(error))}") from error
+    said = _said(stream, sent, timeout_s)
     try:
-        said = _heard(stream, link, timeout_s)
+        code = _exit_code(api, created)
+    except (DockerException, RequestException) as error:
+        raise LabError(f"{container} or its engine went away while {argv[0]} ran: {last_line(str(error))}") from error
+    if code in NO_PROGRAM and not any(said.values()):  # what the engine said of it the SDK has thrown away
+        return Completed(code, "", f"the engine could not run {PYTHON} in {container}\n")
+    return Completed(code, _text(said[1]), _text(said[2]))
+
+
+def _said(stream: Any, sent: bytes, timeout_s: float) -> dict[int, bytes]:
+    """Send and hear to the end; whatever happens, the connection is closed then, and the command over."""
+    link: socket.socket = stream._sock  # the SDK gives a file that cannot be written to
+    try:
+        sender = threading.Thread(target=_send, args=(link, sent), daemon=True)
+        sender.start()
+        try:
+            return _heard(stream, link, timeout_s)
+        finally:
+            _shut(link)  # ends the command if it still runs, and the sending if it ended without reading
+            sender.join()
     finally:
-        _shut(link)  # ends the command if it still runs, and the sending if it ended without reading
-        sender.join()
         link.close()
         stream.close()
-    return Completed(_exit_code(api, created), _text(said[1]), _text(said[2]))
 
 
 def _exit_code(api: Any, created: str) -> int:
     """Return how the command ended; the engine may need a moment between its last word and knowing that.
 
     Raises:
-        LabError: the engine broke off while the command ran.
+        LabError: it does not know.
     """
     deadline = time.monotonic() + KNOWS_S
     while (state := api.exec_inspect(created))["Running"]:
         if time.monotonic() > deadline:
-            raise LabError("the engine broke off, and the command goes on")
+            raise LabError("the engine says that a command runs which has said its last")
         time.sleep(POLL_S)
     return int(state["ExitCode"])
 

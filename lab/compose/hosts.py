@@ -209,12 +209,20 @@ class Hosts:
         return self._run(host, argv, USERS[user], user, stdin=stdin, timeout_s=timeout_s)
 
     def _run(
-        self, host: str, argv: Sequence[str], ids: str, user: str, *, stdin: str = "", timeout_s: float = 30.0
+        self,
+        host: str,
+        argv: Sequence[str],
+        ids: str,
+        user: str,
+        *,
+        what: str = "",
+        stdin: str = "",
+        timeout_s: float = 30.0,
     ) -> Completed:
         try:
             return calls.call(self.engine, *self._inside(host, argv, ids, user), stdin=stdin, timeout_s=timeout_s)
         except TimeoutError:
-            raise LabError(f"{argv[0]} on {host} took longer than {timeout_s:g} s", exit_code=124) from None
+            raise LabError(f"{what or argv[0]} on {host} took longer than {timeout_s:g} s", exit_code=124) from None
 
     # -------------------------------------------------------------------------------------- units and files
 
@@ -242,7 +250,7 @@ class Hosts:
         container = api.inspect_container(name)
         if action in SIGNALS:
             ids = str(container["Config"]["User"])
-            done = self._run(host, signals.command(container, SIGNALS[action]), ids, unit)
+            done = self._run(host, signals.command(container, SIGNALS[action]), ids, unit, what=action)
             if done.exit_code:
                 raise LabError(f"{action} of {unit} on {host}: {_said(done)}")
         elif action == "stop":

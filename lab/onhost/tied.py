@@ -4,7 +4,7 @@
 
 Docker does not end a process in a container when the `docker exec` that started it is killed. So standard input comes
 in frames (four bytes of length, then as many bytes; length 0 is its end), and frames that break off mean that the other
-side died: then the command dies too. `lab/compose/enter.py` is the other side.
+side died: then the command dies too. `lab/compose/enter.py` and `calls.py` are the other side.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ from mesh.base.durations import parse_duration
 from tests.e2e.pages import SidecarPages
 
 POLL_S = 0.03
+MIN_LOOKS = 3
 PATIENCE_S = 30.0  # for what the mesh promises no time for; it costs nothing where it comes soon
 SILENCE_S = 30.0  # after so long one says what is waited for
 LAB = os.environ.get("LAB") or "netns"  # which driver makes the hosts of this run
@@ -46,7 +48,7 @@ _stretch = 1.0
 def stretched(seconds: float) -> float:
     """Return a time limit as long as this run's hosts need it: an emulated processor is ten times slower.
 
-    1 on namespaces and containers, where the promised times are held to the letter.
+    1 on namespaces and containers, where the promised times are held to the letter (see `eventually`).
     """
     return seconds * _stretch
 
@@ -326,7 +328,7 @@ def eventually(check: Callable[[], Any], *, within_s: float = PATIENCE_S, what: 
     """Return the first true answer of `check`.
 
     Args:
-        check: One look; how long it takes is the machine's matter, so the last one is begun after the time is over.
+        check: One look. On a slow machine it takes long itself: there are three, however late the last one is.
         within_s: A promised time, where the mesh promises one; evidence that may come when it likes has patience.
         what: What is waited for, for the message.
 
@@ -335,13 +337,14 @@ def eventually(check: Callable[[], Any], *, within_s: float = PATIENCE_S, what: 
     """
     limit_s = stretched(within_s)
     deadline = time.monotonic() + limit_s
-    while True:
-        is_last = time.monotonic() >= deadline
+    for look in itertools.count(1):
         seen = check()
         if seen:
             return seen
-        assert not is_last, f"waited {limit_s:g} s for {what}; last seen: {seen!r}"
+        is_over = time.monotonic() >= deadline and look >= MIN_LOOKS
+        assert not is_over, f"waited {limit_s:g} s for {what}; last seen: {seen!r}"
         time.sleep(POLL_S)
+    raise AssertionError
 
 
 def intentions(destination: str, *rows: tuple[str, str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from lab.compose.engine import Engine, connect
+from lab.driver import LabError
 from tests.e2e.kit import Lab, eventually, only_on
 
 pytestmark = only_on("compose", why="it looks at containers, which the others have none of")
@@ -190,6 +191,13 @@ def test_12_a_command_ends_with_whoever_ran_it(lab: Lab, sleeper: subprocess.Pop
     eventually(lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "2", what="its start")
     sleeper.send_signal(how)
     eventually(lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4242").stdout.strip() == "0", what="its end")
+
+
+def test_12_a_command_that_takes_too_long_ends_with_what_it_started(lab: Lab) -> None:
+    with pytest.raises(LabError, match="sh on order-1 took longer than 2 s") as refused:
+        lab.run("order-1", "sh", "-c", "sleep 4243 & sleep 4243", timeout_s=2.0)
+    assert refused.value.exit_code == 124
+    eventually(lambda: lab.run("order-1", "pgrep", "-cf", "^sleep 4243").stdout.strip() == "0", what="its end")
 
 
 def test_13_a_command_that_reads_nothing_and_one_that_reads_all(lab: Lab) -> None:

@@ -170,6 +170,15 @@ def test_06_the_search_finds_a_key_that_somebody_left_in_a_file(lab: Lab, rotate
             lab.run("order-1", "rm", "/tmp/left")
 
 
+def talked(lab: Lab) -> tuple[dict[str, Certificate], dict[str, Any]]:
+    """Talk over one stream until it is cut; return the certificates of before, and what stream.py says."""
+    opened_with = {host: lab.sidecar(host).certificate() for host in BOTH}
+    talk = (HERE / "stream.py").read_text()
+    argv = ("python", "-c", talk, "makeline-service", "8080", f"{stretched(2 * LEAF_TTL_S):g}")
+    done = lab.run("order-1", *argv, timeout_s=2 * LEAF_TTL_S + 20.0)
+    return opened_with, json.loads(done.stdout)
+
+
 def test_07_a_tcp_stream_outlives_a_rotation_and_is_cut_with_the_first_certificate_that_it_was_opened_with(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -184,26 +193,27 @@ def test_07_a_tcp_stream_outlives_a_rotation_and_is_cut_with_the_first_certifica
             ),
             what="both sides to speak plain TCP",
         )
-        opened_with = {host: lab.sidecar(host).certificate() for host in BOTH}
-        talk = (HERE / "stream.py").read_text()
-        argv = ("python", "-c", talk, "makeline-service", "8080", f"{stretched(2 * LEAF_TTL_S):g}")
-        done = lab.run("order-1", *argv, timeout_s=2 * LEAF_TTL_S + 20.0)
+        streams = [talked(lab) for _ in range(1 if all(lab.has_envoy(host) for host in BOTH) else 2)]
     finally:
         assert lab.mesh("config", "delete", "service-defaults", "makeline-service").exit_code == 0
-    stream = json.loads(done.stdout)
+    opened_with, stream = streams[-1]
     if all(lab.has_envoy(host) for host in BOTH):
         assert stream["how"] == "still open", "docs/reference/sidecar-parity.md: Envoy asks for a proof once"
         return
     said = eventually(
-        lambda: [
-            record
-            for host in BOTH
-            for record in lab.access_log(host, protocol="TCP")
-            if record["response_code_details"] in PEER_IS_OVER
-        ],
-        what="the side that cut the stream to say why",
-    )
-    assert max(record["duration_ms"] for record in said) < stretched(LEAF_TTL_S + 4) * 1000
+        lambda: (
+            len(found := [
+                record
+                for host in BOTH
+                for record in lab.access_log(host, protocol="TCP")
+                if record["response_code_details"] in PEER_IS_OVER
+            ]) >= len(streams)
+            and found
+        ),
+        what="the side that cut the streams to say why",
+    )  # fmt: skip
+    # A busy machine may be late once; what waits for the second certificate's end is late every time.
+    assert min(record["duration_ms"] for record in said) < stretched(LEAF_TTL_S + 1.5) * 1000
     assert stream["how"] == "ConnectionResetError", "a cut never looks like an end"
     assert stream["exchanges"] > 20
     assert lab.sidecar("order-1").certificate().serial != opened_with["order-1"].serial

@@ -149,7 +149,7 @@ WAYS = pytest.mark.parametrize("way", ["through its own sidecar", "with a stolen
 def send(lab: Lab, way: dict[str, Any], messages: Sequence[tuple[str, bytes, int, bool, bool]]) -> list[dict[str, Any]]:
     """Send messages (see raw_client) on a way and return what came back for each."""
     ask = {**way, "messages": [(name, raw.decode("latin-1"), *more) for name, raw, *more in messages]}
-    done = lab.python(way["host"], CLIENT, stdin=json.dumps(ask))
+    done = lab.python(way["host"], CLIENT, stdin=json.dumps(ask), timeout_s=120.0)
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -417,4 +417,6 @@ def test_06_who_is_slow_is_sent_away(lab: Lab, slow: dict[str, subprocess.Popen[
         assert not [said for said, _ in ended.get("handshake", ()) if said.startswith("HTTP")]
         for kind, limit_s in SLOWEST_S.items():
             times = [took_s for said, took_s in ended.get(kind, ()) if said != "still open"]
-            assert all(limit_s - 1 < took_s < limit_s + stretched(8) for took_s in times), (host, kind, times)
+            assert all(limit_s - 1 < took_s for took_s in times), (host, kind, times)
+            # From before it connected, and of many at once: a busy machine is late with some of them, never with all.
+            assert not times or min(times) < limit_s + stretched(3), (host, kind, times)

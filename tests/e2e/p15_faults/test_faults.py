@@ -115,13 +115,16 @@ def test_01_a_cut_host_is_silent_in_both_directions_and_nobody_else_is(lab: Lab)
 
 
 def test_02_a_delay_is_on_every_round_trip_and_within_a_tenth_of_what_was_said(lab: Lab) -> None:
-    """What a busy machine adds to a trip is no delay of ours: nearly all may be longer, none may be shorter."""
-    before = min(ping(lab, VICTIM, 20)[1])
+    """None is shorter; what a busy machine adds is no delay of ours, and it does not add it three times."""
+    before = middle(ping(lab, VICTIM, 20)[1])
     broken(lab, "delay", by="200ms")
-    lost, trips = ping(lab, VICTIM, 50)
-    assert lost == 0
-    assert min(trips) >= 0.198  # ping tells three digits
-    assert sorted(trips)[len(trips) // 10] - before <= 0.22, trips
+    added: list[float] = []
+    while not added or (len(added) < 3 and added[-1] > 0.22):
+        lost, trips = ping(lab, VICTIM, 50)
+        assert lost == 0
+        assert min(trips) >= 0.198  # ping tells three digits
+        added.append(middle(trips) - before)
+    assert min(added) <= 0.22, added
     assert connect(lab, VICTIM) >= 0.2
     assert middle(ping(lab, BYSTANDER, 20)[1]) < 0.1
 

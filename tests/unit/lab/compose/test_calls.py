@@ -14,12 +14,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from docker.errors import APIError
+import requests
+from docker.errors import APIError, NotFound
 
 from lab.compose import calls
 from lab.compose.engine import Engine
 from lab.driver import LabError
 
+pytestmark = pytest.mark.slow  # programs are started
 BIG = 3_000_000
 ECHO = "import sys; sys.stdout.write(sys.stdin.read())"
 
@@ -33,6 +35,7 @@ class FakeApi:
         self.ended = threading.Event()
         self.refusal = ""
         self.looks = self.knows_after = 0
+        self.gone: Exception | None = None
 
     def exec_create(self, container: str, command: list[str], **options: Any) -> dict[str, str]:
         if self.refusal:
@@ -71,6 +74,8 @@ class FakeApi:
 
     def exec_inspect(self, created: str) -> dict[str, Any]:
         assert created == "1"
+        if self.gone is not None:
+            raise self.gone
         assert self.process is not None
         self.looks += 1
         if self.looks <= self.knows_after:
@@ -143,11 +148,23 @@ def test_an_engine_that_knows_of_the_end_a_little_later_is_asked_again(api: Fake
     assert call(api, "raise SystemExit(9)").exit_code == 9
 
 
-def test_an_engine_that_breaks_off_is_told(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_never_knows_is_told(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "KNOWS_S", 0.1)
     api.knows_after = 1_000_000
-    with pytest.raises(LabError, match="the engine broke off, and the command goes on"):
+    with pytest.raises(LabError, match="runs which has said its last"):
         call(api, "print(1)")
+
+
+@pytest.mark.parametrize("gone", [NotFound("No such exec instance"), requests.ConnectionError("refused")])
+def test_a_container_or_an_engine_that_went_away_is_told(api: FakeApi, gone: Exception) -> None:
+    api.gone = gone
+    with pytest.raises(LabError, match=r"lab-order-1 or its engine went away while .* ran: "):
+        call(api, "print(1)")
+
+
+def test_a_program_that_the_engine_could_not_run_is_told(api: FakeApi) -> None:
+    done = call(api, "raise SystemExit(126)")
+    assert (done.exit_code, done.stderr) == (126, "the engine could not run /opt/meshyard/bin/python in lab-order-1\n")
 
 
 def test_ends_of_lines_are_one_character(api: FakeApi) -> None:
@@ -157,7 +174,7 @@ def test_ends_of_lines_are_one_character(api: FakeApi) -> None:
 def test_a_command_that_takes_too_long_is_killed(api: FakeApi, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     with pytest.raises(TimeoutError):
-        call(api, f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)", timeout_s=3.0)
+        call(api, f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)", timeout_s=6.0)
     assert api.ended.wait(30), "its watcher and it have ended"
     deadline = time.monotonic() + 30
     while Path(f"/proc/{mark.read_text()}").exists():
