@@ -52,8 +52,8 @@ shell: bootstrap ## a shell on a host, as its application: make shell HOST=payme
 
 # -- Test
 # Docker and VMs carry one lab at a time: there the end-to-end tests come one after the other.
-test: bootstrap-test ## every test but the playbooks; with LAB=compose or vagrant the end-to-end tests on that
-	@$(if $(ELSEWHERE),$(BIN)/pytest $(PATIENT) tests/e2e,$(BIN)/pytest -n $(WORKERS) --dist loadscope tests --ignore $(PLAYBOOKS))
+test: bootstrap-test ## every test but the playbooks; with LAB=compose or vagrant the end-to-end ones there: [TESTS=FOLDERS]
+	@$(if $(ELSEWHERE),$(BIN)/pytest $(PATIENT) $(or $(TESTS),tests/e2e),$(BIN)/pytest -n $(WORKERS) --dist loadscope $(or $(TESTS),tests --ignore $(PLAYBOOKS)))
 test-ansible: bootstrap-test ## the playbooks on bare namespace hosts; takes a quarter of an hour
 	@$(BIN)/pytest tests/ansible
 test-unit: bootstrap-test ## the tests without a lab
