@@ -25,7 +25,7 @@ from mesh.ca.csr import make_csr
 from mesh.spiffe.svid import X509Svid
 from mesh.xds.types import SHORT_NAME
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 ADS_PATH = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 _NAME = (("grpc.ssl_target_name_override", "control-plane.mesh"), ("grpc.use_local_subchannel_pool", 1))
 
@@ -106,7 +106,7 @@ class ControlPlaneProcess:
         request = rpc.JoinRequest(token=token, host=host, service=service, csr_der=make_csr(key), **more)
         credentials = grpc.ssl_channel_credentials(roots)
         async with grpc.aio.secure_channel(f"127.0.0.1:{self.join_port}", credentials, options=_NAME) as channel:
-            issued = await rpc.JOIN.on(channel)(request, timeout=5)
+            issued = await rpc.JOIN.on(channel)(request, timeout=30)
         return X509Svid.from_der(list(issued.chain_der), key)
 
     @asynccontextmanager

@@ -11,7 +11,7 @@ import sys
 import grpc
 
 METHOD = "/meshyard.test.Echo/WhoAreYou"
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 def main(target: str) -> None:

@@ -54,7 +54,7 @@ def present(mesh: World, secret: str, **fields: Any) -> tuple[str, str]:
             rejoin_secret=secret, csr_der=make_csr(ec.generate_private_key(ec.SECP256R1())), **said
         )
         try:
-            rpc.JOIN.on(channel)(request, timeout=5)
+            rpc.JOIN.on(channel)(request, timeout=30)
         except grpc.RpcError as error:
             return error.code().name, error.details()
     return "OK", ""

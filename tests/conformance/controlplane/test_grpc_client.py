@@ -151,7 +151,7 @@ def talk(control_plane: ControlPlaneProcess, scene: Callable[[Mesh], Awaitable[N
     """Run a scene on a control plane that is ready, with an end to it."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60), control_plane.client() as operator:
+        async with asyncio.timeout(180), control_plane.client() as operator:
             await until_ready(operator)
             roots = "".join((await operator.ca_roots())["roots"]).encode()
             await scene(Mesh(control_plane, operator, roots))

@@ -44,7 +44,7 @@ def talk(scene: Callable[[], Awaitable[None]]) -> None:
     """Run a scene with an end to it."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(180):
             await scene()
 
     asyncio.run(bounded())

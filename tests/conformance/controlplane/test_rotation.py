@@ -36,7 +36,7 @@ def talk(scene: Callable[[], Awaitable[None]]) -> None:
     """Run a scene with an end to it."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             await scene()
 
     asyncio.run(bounded())
@@ -54,7 +54,7 @@ async def roots_of(mesh: MeshClient) -> bytes:
 async def renewed(control_plane: ControlPlaneProcess, svid: X509Svid, roots: bytes) -> X509Svid:
     key = new_key()
     async with control_plane.channel(svid, roots) as channel:
-        issued = await rpc.SIGN.on(channel)(rpc.SignRequest(csr_der=make_csr(key)), timeout=5)
+        issued = await rpc.SIGN.on(channel)(rpc.SignRequest(csr_der=make_csr(key)), timeout=30)
     return X509Svid.from_der(list(issued.chain_der), key)
 
 
