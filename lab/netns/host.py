@@ -9,6 +9,7 @@ import struct
 import sys
 from typing import Any
 
+from lab.driver import LabError
 from lab.netns import links, mounts, syscalls
 from lab.netns.spawn import spawn
 from lab.netns.supervisor import Supervisor
@@ -21,6 +22,9 @@ NAMESPACES = (
 )
 
 
+FURNISHED, FURNISH_S = b"F", 30.0  # a host's first word
+
+
 def start(
     host: HostSpec,
     topology: Topology,
@@ -30,7 +34,7 @@ def start(
     brought: dict[str, str],
     listeners: dict[int, int],
 ) -> Host:
-    """Make a host and return the handle of it; its units start by themselves.
+    """Make a host and return the handle of it; it furnishes itself, and its units start by themselves.
 
     Args:
         host: which.
@@ -80,6 +84,21 @@ class Host:
         self.units: dict[str, dict[str, Any]] = {}
         self.buffer = b""
 
+    def wait_until_furnished(self) -> None:
+        """Wait until the host has files of its own: whoever lays a file onto it earlier lays it onto this machine.
+
+        Raises:
+            LabError: it ended before, or took too long.
+        """
+        self.channel.settimeout(FURNISH_S)
+        try:
+            is_furnished = self.channel.recv(len(FURNISHED)) == FURNISHED
+        except TimeoutError:
+            is_furnished = False
+        self.channel.settimeout(None)
+        if not is_furnished:
+            raise LabError(f"{self.spec.name} did not become a host; why is in the lab's init.log")
+
 
 def _enter(
     host: HostSpec,
@@ -118,6 +137,7 @@ def _live(
     syscalls.prctl(syscalls.PR_SET_NAME, f"host-{host.name}".encode()[:15])
     syscalls.sethostname(host.name)
     mounts.furnish(files, dirs_of(host), needed_of(checkout))
+    channel.sendall(FURNISHED)
     channel.recv(1)  # the cable is plugged in
     links.configure(host, topology)
     if listeners:

@@ -9,6 +9,7 @@ lines until it closes the connection.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -62,6 +63,8 @@ class Init:
         links.make_bridges(self.topology)
         for host in self.topology.hosts.values():
             self.add_host(host, self.plan.listeners.get(host.name, {}), self.plan.service_files.get(host.name))
+        for made in self.hosts.values():  # they furnish themselves side by side
+            made.wait_until_furnished()
 
     def add_host(self, spec: HostSpec, listeners: dict[int, int], brought: dict[str, str] | None) -> None:
         """Make one host and listen to it; `brought` are the files of a service from outside the checkout."""
@@ -124,14 +127,18 @@ class Init:
         except OSError:
             received = b""  # killed while something was on its way to it: no less gone
         if not received:
-            self.selector.unregister(host.channel)
-            host.channel.close()
-            self.hosts.pop(host.spec.name, None)
+            self.forget(host)
             return
         *lines, host.buffer = (host.buffer + received).split(b"\n")
         for line in lines:
             unit = json.loads(line)["unit"]
             host.units[unit["name"]] = unit
+
+    def forget(self, host: Host) -> None:
+        """Take a host that is gone out of the lab."""
+        self.selector.unregister(host.channel)
+        host.channel.close()
+        self.hosts.pop(host.spec.name, None)
 
     def take(self, asking: Asking) -> None:
         """Take in what a connection sent, and carry its order out once it is whole."""
@@ -186,9 +193,14 @@ class Init:
         before, self.topology = self.topology, self.topology.with_host(spec)
         try:
             self.add_host(spec, {}, brought)
+            self.hosts[spec.name].wait_until_furnished()
         except Exception:
             self.topology = before
             self.plan.service_files.pop(spec.name, None)
+            if made := self.hosts.get(spec.name):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(made.pid, signal.SIGKILL)
+                self.forget(made)
             raise
 
     def status(self) -> dict[str, Any]:

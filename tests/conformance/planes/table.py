@@ -227,8 +227,8 @@ RETRIES = (
     Scenario(
         "the whole request has a time as well",
         (GET, POST),
-        router=every('RequestTimeout = "300ms"'),
-        instances=("slow:2",),
+        router=every('RequestTimeout = "1s"'),
+        instances=("slow:5",),
     ),
 )
 
