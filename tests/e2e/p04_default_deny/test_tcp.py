@@ -12,7 +12,7 @@ from queue import Empty, Queue
 
 import pytest
 
-from tests.e2e.kit import Lab, eventually, intentions, stretched
+from tests.e2e.kit import PATIENCE_S, Lab, eventually, intentions, stretched
 
 LAB_HOSTS = ("cp-1", "order-1", "makeline-1")
 WITHIN_S = 1.0  # an intention holds, or stops to hold, within this
@@ -56,7 +56,7 @@ print(json.dumps({"length": len(seen), "tail": seen[-20:].decode(), "error": err
 # Says "ping" ten times a second and prints each echo.
 STREAM = """
 import socket, sys, time
-sock = socket.create_connection(("echo-service", 8080), timeout=3)
+sock = socket.create_connection(("echo-service", 8080), timeout=30)
 try:
     while True:
         sock.sendall(b"ping")
@@ -168,7 +168,7 @@ def test_04_a_change_for_another_service_leaves_a_stream_alone_and_losing_the_pe
     has_envoy = allowed.has_envoy("echo-1")
     with allowed.background("order-1", "python", "-c", STREAM) as process:
         lines = lines_of(process)
-        assert lines.get(timeout=stretched(5))[0] == "echo"
+        assert lines.get(timeout=stretched(PATIENCE_S))[0] == "echo"
         unrelated = intentions("makeline-service", ("echo-service", "allow"), ("*", "deny"))
         assert allowed.write_config(unrelated, tmp_path).exit_code == 0
         synced = time.monotonic() + WITHIN_S
@@ -192,7 +192,7 @@ def test_04_a_change_for_another_service_leaves_a_stream_alone_and_losing_the_pe
 def test_05_another_row_of_its_own_intentions_ends_a_stream_in_envoy_alone(allowed: Lab, tmp_path: Path) -> None:
     with allowed.background("order-1", "python", "-c", STREAM) as process:
         lines = lines_of(process)
-        assert lines.get(timeout=stretched(5))[0] == "echo"
+        assert lines.get(timeout=stretched(PATIENCE_S))[0] == "echo"
         other_row = intentions("echo-service", ("order-service", "allow"), ("makeline-service", "allow"), ("*", "deny"))
         assert allowed.write_config(other_row, tmp_path).exit_code == 0
         synced = time.monotonic() + WITHIN_S + DRAINED_S
@@ -226,7 +226,7 @@ def lines_of(process: subprocess.Popen[str]) -> Queue[tuple[str, float]]:
 
 def wait_for(lines: Queue[tuple[str, float]], is_wanted: Callable[[str, float], bool]) -> tuple[str, float]:
     """Return the first line that is wanted; one that says the stream is over always is."""
-    limit_s = stretched(5.0)
+    limit_s = stretched(PATIENCE_S)
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         try:

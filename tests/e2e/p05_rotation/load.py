@@ -3,7 +3,8 @@
 stdin: {"host", "port", "keeping", "opening", "pause_s", "seconds", "answers", "at_most_s"};
 stdout: {"answered", "failures", "slowest_s"}. It goes on for `seconds`, and on a slow machine until `answers` came or
 `at_most_s` are over. `keeping` workers each keep one connection, `opening` workers open one per request. Nothing is
-tried again here: whatever is not a 2xx answer is a failure.
+tried again here: whatever is not a 2xx answer is a failure. Each pauses twice as long as its answer took, or `pause_s`:
+a machine that has other things to do would else have a health check time out, which is no matter of certificates.
 """
 
 import asyncio
@@ -54,11 +55,12 @@ class Load:
             except (OSError, EOFError, ValueError, TimeoutError) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
                 is_kept = False
-            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+            took_s = time.monotonic() - began
+            self.slowest_s = max(self.slowest_s, took_s)
             if connection and not (keeps and is_kept):
                 connection[1].close()
                 connection = None
-            await asyncio.sleep(self.ask["pause_s"])
+            await asyncio.sleep(max(self.ask["pause_s"], 2 * took_s))  # a load, and no overload
 
 
 async def exchange(reader, writer, request):
