@@ -20,8 +20,6 @@ from lab.units import SERVICE_DIR, units_of
 NAMESPACES = (
     syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWPID
 )
-
-
 FURNISHED, FURNISH_S = b"F", 30.0  # a host's first word
 
 

@@ -9,7 +9,6 @@ import base64
 import contextlib
 import importlib.util
 import io
-import itertools
 import json
 import os
 import subprocess
@@ -337,14 +336,14 @@ def eventually(check: Callable[[], Any], *, within_s: float = PATIENCE_S, what: 
     """
     limit_s = stretched(within_s)
     deadline = time.monotonic() + limit_s
-    for look in itertools.count(1):
-        seen = check()
+    looks = 0
+    while True:
+        seen, looks = check(), looks + 1
         if seen:
             return seen
-        is_over = time.monotonic() >= deadline and look >= MIN_LOOKS
+        is_over = time.monotonic() >= deadline and looks >= MIN_LOOKS
         assert not is_over, f"waited {limit_s:g} s for {what}; last seen: {seen!r}"
         time.sleep(POLL_S)
-    raise AssertionError
 
 
 def intentions(destination: str, *rows: tuple[str, str]) -> str:
