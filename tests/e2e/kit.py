@@ -47,7 +47,8 @@ _stretch = 1.0
 def stretched(seconds: float) -> float:
     """Return a time limit as long as this run's hosts need it: an emulated processor is ten times slower.
 
-    1 on namespaces and containers, where the promised times are held to the letter (see `eventually`).
+    1 on namespaces, and on containers of a machine that has time: there the promised times are held to the letter
+    (see `eventually`). `stretch_by` has measured it, and the run has said it.
     """
     return seconds * _stretch
 
