@@ -116,6 +116,8 @@ class AdsService:
         self._snapshots.forget(change)
         self._cache.forget(self._snapshots.gone(change))
         services = affected_services(change)
+        if services is None:
+            self._cache.forget_many()
         for mailbox, service in self._streams.items():
             if services is None or service in services:
                 mailbox.put_change(change)

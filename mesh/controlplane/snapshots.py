@@ -31,6 +31,9 @@ from mesh.xds.types import NodeIdentity
 DEFAULT_PROTOCOL = Protocol.TCP  # as in Consul: opaque bytes until somebody says otherwise
 INTENTIONS = "service-intentions"
 
+Treatment = tuple[UpstreamPolicy | None, tuple[UpstreamPolicy, ...]]
+"""How a caller treats its upstreams: what holds for all of them, and what for single ones."""
+
 
 class Snapshots:
     """Makes snapshots; keeps the shared parts until a change touches them."""
@@ -40,6 +43,7 @@ class Snapshots:
         self._trust_domain = trust_domain
         self._namespace = namespace
         self._upstreams: dict[str, UpstreamSnapshot] = {}
+        self._rows: dict[Treatment, tuple[UpstreamSnapshot, ...]] = {}
 
     def forget(self, change: Change) -> None:
         """Drop the shared parts that a change touched."""
@@ -47,6 +51,8 @@ class Snapshots:
             self._upstreams.clear()
         for service in change.catalog.services | {name for _, name in change.entries}:
             self._upstreams.pop(service, None)
+        if affected_services(change) is None:  # an intention changes no upstream
+            self._rows.clear()
 
     def gone(self, change: Change) -> set[str]:
         """Return the services that a change took out of the mesh."""
@@ -96,11 +102,14 @@ class Snapshots:
         )
 
     def _upstreams_for(self, caller: str) -> tuple[UpstreamSnapshot, ...]:
-        shared = [self.upstream(service) for service in self._state.catalog.services()]
+        """Return all upstreams as a caller treats them: one and the same row for all callers who treat them alike."""
         defaults = self._state.defaults(caller)
-        if defaults is None or not (defaults.upstream_defaults or defaults.upstream_overrides):
-            return tuple(shared)
-        return tuple(_as_seen_by(defaults, upstream) for upstream in shared)
+        treatment: Treatment = (defaults.upstream_defaults, defaults.upstream_overrides) if defaults else (None, ())
+        row = self._rows.get(treatment)
+        if row is None:
+            shared = (self.upstream(service) for service in self._state.catalog.services())
+            row = self._rows[treatment] = tuple(_treated(upstream, *treatment) for upstream in shared)
+        return row
 
     def upstream(self, service: str) -> UpstreamSnapshot:
         """Return the part of an upstream that all callers share."""
@@ -137,10 +146,14 @@ def _endpoint(instance: Instance) -> EndpointSnapshot:
     )
 
 
-def _as_seen_by(defaults: ServiceDefaults, upstream: UpstreamSnapshot) -> UpstreamSnapshot:
+def _treated(
+    upstream: UpstreamSnapshot, for_all: UpstreamPolicy | None, overrides: tuple[UpstreamPolicy, ...]
+) -> UpstreamSnapshot:
     """Return an upstream with the caller's own timeouts, limits and outlier detection."""
-    own = (policy for policy in defaults.upstream_overrides if policy.name == upstream.name)
-    policy = next(own, None) or defaults.upstream_defaults or UpstreamPolicy()
+    if not (for_all or overrides):
+        return upstream
+    own = (policy for policy in overrides if policy.name == upstream.name)
+    policy = next(own, None) or for_all or UpstreamPolicy()
     return replace(
         upstream,
         connect_timeout_s=policy.connect_timeout_s,

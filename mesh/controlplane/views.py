@@ -6,6 +6,7 @@ else makes the snapshot anew; the shared cache still builds only what differs, f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mesh.controlplane.snapshots import Snapshots
@@ -15,7 +16,7 @@ from mesh.xds.build.proxyless import build_proxyless, proxyless_endpoints_of
 from mesh.xds.build.resources import build_resources, endpoints_of
 from mesh.xds.types import ENDPOINTS, NodeIdentity, Resource
 
-Resources = dict[str, dict[str, Resource]]
+Resources = dict[str, Mapping[str, Resource]]
 Changed = dict[str, set[str]]
 
 
@@ -64,7 +65,7 @@ class View:
         return build_resources(snapshot, self.access_log_path, self.cache)
 
 
-def _differing(before: dict[str, Resource], after: dict[str, Resource]) -> set[str]:
+def _differing(before: Mapping[str, Resource], after: Mapping[str, Resource]) -> set[str]:
     """Return the names that came, went or changed."""
     if before is after:
         return set()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 from envoy.config.core.v3 import base_pb2
 
 from mesh.base.errors import ConfigError, RemoteProtocolError
 from mesh.base.names import require_label
+from mesh.xds.framing import field
 
 _PREFIX = "type.googleapis.com/"
 CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
@@ -34,7 +36,12 @@ GRPC_AGENT = "gRPC "
 MAX_NAMES = 50_000  # of one type on one stream; a peer that names more is at fault
 
 
-@dataclass(frozen=True, slots=True)
+# DeltaDiscoveryResponse.resources, and the fields of the Resource in it (envoy/service/discovery/v3/discovery.proto).
+_DELTA_RESOURCES = 2
+_RESOURCE_VERSION, _RESOURCE_BODY, _RESOURCE_NAME = 1, 2, 3
+
+
+@dataclass(frozen=True)
 class Resource:
     """One named resource, encoded. `version` is a hash of its content; `body` is a serialised Any."""
 
@@ -42,6 +49,16 @@ class Resource:
     name: str
     version: str
     body: bytes
+
+    @cached_property
+    def delta_entry(self) -> bytes:
+        """Return it as it stands in every delta response, with name and version around it; put together once."""
+        named = (
+            field(_RESOURCE_VERSION, self.version.encode())
+            + field(_RESOURCE_BODY, self.body)
+            + field(_RESOURCE_NAME, self.name.encode())
+        )
+        return field(_DELTA_RESOURCES, named)
 
 
 ResourceView = Mapping[str, Mapping[str, Resource]]

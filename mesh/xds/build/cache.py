@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from mesh.xds.types import Resource
 
+T = TypeVar("T")
 Key = tuple[str, str]
 Inputs = tuple[object, ...]
 
@@ -24,7 +26,8 @@ class ResourceCache:
     """The encoded resources of a control plane; owned by its one writer. `built` counts encodings, for metrics."""
 
     built: int = 0
-    _variants: dict[Key, list[tuple[Inputs, Resource]]] = field(default_factory=dict)
+    _variants: dict[Key, list[tuple[Inputs, Any]]] = field(default_factory=dict)
+    _many: list[tuple[Inputs, Any]] = field(default_factory=list)
 
     def get(self, key: Key, inputs: Inputs, make: Callable[[], Resource], *, keep: int = MAX_VARIANTS) -> Resource:
         """Return the resource of these inputs, made now if it never was.
@@ -36,18 +39,32 @@ class ResourceCache:
             keep: how many variants of this name are remembered.
         """
         variants = self._variants.setdefault(key, [])
-        for place, (seen, resource) in enumerate(variants):
-            if seen == inputs:
-                if place:
-                    variants.insert(0, variants.pop(place))
-                return resource
-        resource = make()
-        self.built += 1
-        variants.insert(0, (inputs, resource))
-        del variants[keep:]
+        resource, is_new = _found(variants, inputs, make, keep)
+        self.built += is_new
         return resource
+
+    def many(self, inputs: Inputs, make: Callable[[], T]) -> T:
+        """Return many resources that belong together as one thing, made now if they never were; see `get`."""
+        return _found(self._many, inputs, make, MAX_VARIANTS)[0]
+
+    def forget_many(self) -> None:
+        """Drop what `many` remembers, as after a change that no proxy's upstreams outlive; its parts stay."""
+        self._many.clear()
 
     def forget(self, names: set[str]) -> None:
         """Drop every variant of services that are gone."""
         for key in [key for key in self._variants if key[1] in names]:
             del self._variants[key]
+
+
+def _found(variants: list[tuple[Inputs, Any]], inputs: Inputs, make: Callable[[], T], keep: int) -> tuple[T, bool]:
+    """Return the variant of these inputs, moved to the front, and whether it had to be made."""
+    for place, (seen, made) in enumerate(variants):
+        if seen == inputs:
+            if place:
+                variants.insert(0, variants.pop(place))
+            return made, False
+    fresh = make()
+    variants.insert(0, (inputs, fresh))
+    del variants[keep:]
+    return fresh, True

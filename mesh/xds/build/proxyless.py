@@ -14,6 +14,8 @@ Source: gRFC A27 (listeners, clusters, endpoints), A29 (TLS), `grpc_xds_features
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import api_listener_pb2, listener_pb2
@@ -38,7 +40,7 @@ from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
 CERTIFICATES = "default"  # the certificate provider that the client's bootstrap has to name
 
 
-def build_proxyless(snapshot: ProxySnapshot, cache: ResourceCache) -> dict[str, dict[str, Resource]]:
+def build_proxyless(snapshot: ProxySnapshot, cache: ResourceCache) -> dict[str, Mapping[str, Resource]]:
     """Return all resources of one client without a sidecar: type URL -> name -> Resource.
 
     Raises:

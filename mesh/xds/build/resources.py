@@ -13,6 +13,9 @@ control plane that knows what changed:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
 from mesh.base.errors import LocalProtocolError
 from mesh.base.ports import PROBE_VIP
 from mesh.config.entries import Protocol
@@ -24,7 +27,7 @@ from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
 
 def build_resources(
     snapshot: ProxySnapshot, access_log_path: str, cache: ResourceCache | None = None
-) -> dict[str, dict[str, Resource]]:
+) -> dict[str, Mapping[str, Resource]]:
     """Return all resources of one proxy: type URL -> name -> Resource.
 
     Args:
@@ -33,25 +36,56 @@ def build_resources(
         cache: shared by all proxies of a control plane; None builds everything anew.
 
     Raises:
-        LocalProtocolError: the snapshot names something it does not hold, or holds it twice.
+        LocalProtocolError: the snapshot contradicts itself.
     """
-    require_sound(snapshot)
     cache = cache if cache is not None else ResourceCache()
-    upstreams = snapshot.upstreams
-    probe = self_probe_of(snapshot, cache)
-    made = [
-        *(cluster_of(snapshot, upstream, cache) for upstream in upstreams),
-        local_app_of(snapshot, cache),
-        probe,
-        *(endpoints_of(upstream, cache) for upstream in upstreams),
-        outbound_of(snapshot, access_log_path, cache),
-        inbound_of(snapshot, access_log_path, cache),
-        *(routes_of(snapshot, upstream, cache) for upstream in upstreams if upstream.protocol is Protocol.HTTP),
-    ]
-    resources: dict[str, dict[str, Resource]] = {url: {} for url in (CLUSTER, ENDPOINTS, LISTENER, ROUTES)}
-    for resource in made:
-        resources[resource.type_url][resource.name] = resource
-    return resources
+    require_own_intentions(snapshot)
+    shared = upstream_resources_of(snapshot, access_log_path, cache)
+    own_clusters = (local_app_of(snapshot, cache), self_probe_of(snapshot, cache))
+    listening = (shared.outbound, inbound_of(snapshot, access_log_path, cache))
+    return {
+        CLUSTER: {**shared.clusters, **by_name(own_clusters)},
+        ENDPOINTS: shared.endpoints,
+        LISTENER: by_name(listening),
+        ROUTES: shared.routes,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamResources:
+    """What follows from the upstreams alone: one object for all proxies that treat their upstreams alike."""
+
+    clusters: Mapping[str, Resource]
+    endpoints: Mapping[str, Resource]
+    routes: Mapping[str, Resource]
+    outbound: Resource
+
+
+def upstream_resources_of(snapshot: ProxySnapshot, access_log_path: str, cache: ResourceCache) -> UpstreamResources:
+    """Return what follows from a row of upstreams. A row that was seen is found by identity, however long it is.
+
+    Raises:
+        LocalProtocolError: see `require_sound_upstreams`.
+    """
+
+    def make() -> UpstreamResources:
+        require_sound_upstreams(snapshot)
+        upstreams = snapshot.upstreams
+        http = [upstream for upstream in upstreams if upstream.protocol is Protocol.HTTP]
+        return UpstreamResources(
+            clusters=by_name(cluster_of(snapshot, upstream, cache) for upstream in upstreams),
+            endpoints=by_name(endpoints_of(upstream, cache) for upstream in upstreams),
+            routes=by_name(routes_of(snapshot, upstream, cache) for upstream in http),
+            outbound=outbound_of(snapshot, access_log_path, cache),
+        )
+
+    inputs = (snapshot.upstreams, snapshot.namespace, snapshot.trust_domain, access_log_path)
+    return cache.many(inputs, make)
+
+
+def by_name(resources: Iterable[Resource]) -> dict[str, Resource]:
+    """Return resources by name."""
+    return {resource.name: resource for resource in resources}
 
 
 def cluster_of(snapshot: ProxySnapshot, upstream: UpstreamSnapshot, cache: ResourceCache) -> Resource:
@@ -142,8 +176,29 @@ def require_sound(snapshot: ProxySnapshot) -> None:
     """Refuse a snapshot that contradicts itself, before any of it is encoded.
 
     Raises:
-        LocalProtocolError: two upstreams share a name or a virtual address, one takes a reserved one, a router
-            stands on a service that does not speak HTTP, or intentions are those of another service.
+        LocalProtocolError: see the two halves.
+    """
+    require_own_intentions(snapshot)
+    require_sound_upstreams(snapshot)
+
+
+def require_own_intentions(snapshot: ProxySnapshot) -> None:
+    """Refuse a snapshot with somebody else's intentions.
+
+    Raises:
+        LocalProtocolError: they are those of another service.
+    """
+    intentions = snapshot.inbound.intentions
+    if intentions is not None and intentions.name != snapshot.inbound.name:
+        raise _refused(snapshot, f"{snapshot.inbound.name} has the intentions of {intentions.name}")
+
+
+def require_sound_upstreams(snapshot: ProxySnapshot) -> None:
+    """Refuse upstreams that contradict each other.
+
+    Raises:
+        LocalProtocolError: two upstreams share a name or a virtual address, one takes a reserved one, or a router
+            stands on a service that does not speak HTTP.
     """
     names: set[str] = {clusters.LOCAL_APP, clusters.SELF_PROBE}
     addresses: dict[str, str] = {PROBE_VIP: "the probe"}
@@ -157,9 +212,6 @@ def require_sound(snapshot: ProxySnapshot) -> None:
             raise _refused(snapshot, f"{upstream.name} has a service-router and speaks {upstream.protocol}")
         names.add(upstream.name)
         addresses[upstream.virtual_ip] = upstream.name
-    intentions = snapshot.inbound.intentions
-    if intentions is not None and intentions.name != snapshot.inbound.name:
-        raise _refused(snapshot, f"{snapshot.inbound.name} has the intentions of {intentions.name}")
 
 
 def _refused(snapshot: ProxySnapshot, reason: str) -> LocalProtocolError:

@@ -10,6 +10,7 @@ from mesh.controlplane.snapshots import Snapshots, affected_services
 from mesh.controlplane.state import Change
 from mesh.registry.catalog import CatalogChange
 from mesh.registry.health import CheckStatus
+from mesh.xds.snapshot import UpstreamSnapshot
 from mesh.xds.types import NodeIdentity
 from tests.fakes.mesh_state import StateDriver
 
@@ -83,6 +84,32 @@ def test_shared_parts_stay_until_a_change_touches_them() -> None:
     snapshots.forget(driver.changes[-1])
     assert snapshots.upstream("order-service") is order
     assert snapshots.upstream("payment-service") is not payment
+
+
+def test_callers_who_treat_their_upstreams_alike_share_one_row_of_them() -> None:
+    driver = StateDriver()
+    for service in ("order", "payment", "pulse"):
+        driver.register(f"{service}-service", f"{service}-1")
+    driver.write(
+        'Kind = "service-defaults"\nName = "pulse-service"\nUpstreamConfig { Defaults { ConnectTimeoutMs = 250 } }\n'
+    )
+    snapshots = snapshots_of(driver)
+
+    def row(service: str) -> tuple[UpstreamSnapshot, ...]:
+        snapshot = snapshots.snapshot(NodeIdentity(f"{service}-1", f"{service}-service"))
+        assert snapshot is not None
+        return snapshot.upstreams
+
+    before = row("order")
+    assert row("payment") is before
+    assert {upstream.connect_timeout_s for upstream in row("pulse")} == {0.25}
+    driver.write('Kind = "service-intentions"\nName = "order-service"\nSources = [{ Name = "*" Action = "allow" }]\n')
+    snapshots.forget(driver.changes[-1])
+    assert row("order") is before
+    driver.register("payment-service", "payment-2")
+    snapshots.forget(driver.changes[-1])
+    assert [len(upstream.endpoints) for upstream in row("order")] == [1, 2, 1]
+    assert row("payment") is row("order")
 
 
 ALL = None

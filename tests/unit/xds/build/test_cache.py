@@ -54,3 +54,14 @@ def test_what_is_forgotten_is_made_again() -> None:
     cache.forget({"a"})
     cache.get(KEY, (), lambda: made("1"))
     assert cache.built == 2
+
+
+def test_many_are_kept_as_one_thing_until_they_are_forgotten_and_count_for_nothing() -> None:
+    cache = ResourceCache()
+    first = cache.many((1,), lambda: ["made"])
+    other = cache.many((2,), lambda: ["other"])
+    assert cache.many((1,), lambda: ["never made"]) is first
+    assert cache.many((2,), lambda: ["never made"]) is other
+    assert cache.built == 0
+    cache.forget_many()
+    assert cache.many((1,), lambda: ["made again"]) == ["made again"]

@@ -13,7 +13,8 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 from mesh.xds.client.delta import DeltaClient
 from mesh.xds.client.held import Update, client_node
 from mesh.xds.client.sotw import SotwClient
-from mesh.xds.server.wire import delta_response, field, sotw_response
+from mesh.xds.framing import field
+from mesh.xds.server.wire import delta_response, sotw_response
 from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, Resource
 from tests.fakes.discovery import BAD, refuse_bad, resource
 
