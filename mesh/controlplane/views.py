@@ -25,6 +25,8 @@ class View:
     """The resources of one proxy. Empty until its service is registered; kept when the instance leaves.
 
     Args:
+        cache: of what all proxies may share.
+        own: of what only this one has; it goes with the view, so that hosts that come and go leave nothing behind.
         is_proxyless: the client has no sidecar but is gRPC itself, for which there are other resources.
     """
 
@@ -33,6 +35,7 @@ class View:
     cache: ResourceCache
     access_log_path: str
     is_proxyless: bool = False
+    own: ResourceCache = field(default_factory=ResourceCache)
     resources: Resources = field(default_factory=dict)
 
     def refresh(self, change: Change | None = None) -> Changed:
@@ -62,7 +65,7 @@ class View:
             return self.resources
         if self.is_proxyless:
             return build_proxyless(snapshot, self.cache)
-        return build_resources(snapshot, self.access_log_path, self.cache)
+        return build_resources(snapshot, self.access_log_path, self.cache, self.own)
 
 
 def _differing(before: Mapping[str, Resource], after: Mapping[str, Resource]) -> set[str]:

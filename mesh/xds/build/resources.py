@@ -26,7 +26,10 @@ from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
 
 
 def build_resources(
-    snapshot: ProxySnapshot, access_log_path: str, cache: ResourceCache | None = None
+    snapshot: ProxySnapshot,
+    access_log_path: str,
+    cache: ResourceCache | None = None,
+    own: ResourceCache | None = None,
 ) -> dict[str, Mapping[str, Resource]]:
     """Return all resources of one proxy: type URL -> name -> Resource.
 
@@ -34,15 +37,17 @@ def build_resources(
         snapshot: all that the proxy may know.
         access_log_path: a file on the proxy's host.
         cache: shared by all proxies of a control plane; None builds everything anew.
+        own: of this proxy alone, for what no other has; goes when it goes.
 
     Raises:
         LocalProtocolError: the snapshot contradicts itself.
     """
     cache = cache if cache is not None else ResourceCache()
+    own = own if own is not None else ResourceCache()
     require_own_intentions(snapshot)
     shared = upstream_resources_of(snapshot, access_log_path, cache)
-    own_clusters = (local_app_of(snapshot, cache), self_probe_of(snapshot, cache))
-    listening = (shared.outbound, inbound_of(snapshot, access_log_path, cache))
+    own_clusters = (local_app_of(snapshot, own), self_probe_of(snapshot, own))
+    listening = (shared.outbound, inbound_of(snapshot, access_log_path, own))
     return {
         CLUSTER: {**shared.clusters, **by_name(own_clusters)},
         ENDPOINTS: shared.endpoints,
@@ -139,11 +144,11 @@ def outbound_of(snapshot: ProxySnapshot, access_log_path: str, cache: ResourceCa
     )
 
 
-def inbound_of(snapshot: ProxySnapshot, access_log_path: str, cache: ResourceCache) -> Resource:
+def inbound_of(snapshot: ProxySnapshot, access_log_path: str, own: ResourceCache) -> Resource:
     """Return the inbound listener of one proxy."""
     scope = (snapshot.trust_domain, snapshot.namespace, snapshot.identity, snapshot.node_id)
-    return cache.get(
-        (LISTENER, f"{listeners.INBOUND_LISTENER} of {snapshot.node_id}"),
+    return own.get(
+        (LISTENER, listeners.INBOUND_LISTENER),
         (snapshot.inbound, scope, access_log_path),
         lambda: listeners.inbound(
             snapshot.inbound,
@@ -157,19 +162,18 @@ def inbound_of(snapshot: ProxySnapshot, access_log_path: str, cache: ResourceCac
     )
 
 
-def local_app_of(snapshot: ProxySnapshot, cache: ResourceCache) -> Resource:
+def local_app_of(snapshot: ProxySnapshot, own: ResourceCache) -> Resource:
     """Return the cluster of the application beside the proxy."""
     inbound = snapshot.inbound
     inputs = (inbound.port, inbound.local_connect_timeout_s)
-    return cache.get((CLUSTER, clusters.LOCAL_APP), inputs, lambda: clusters.local_app(inbound))
+    return own.get((CLUSTER, clusters.LOCAL_APP), inputs, lambda: clusters.local_app(inbound), keep=ALL_THE_SAME)
 
 
-def self_probe_of(snapshot: ProxySnapshot, cache: ResourceCache) -> Resource:
+def self_probe_of(snapshot: ProxySnapshot, own: ResourceCache) -> Resource:
     """Return the cluster of the proxy's own front door."""
     sni = clusters.sni_of(snapshot.inbound.name, snapshot.namespace, snapshot.trust_domain)
     inputs = (snapshot.address, snapshot.identity, sni)
-    name = f"{clusters.SELF_PROBE} of {snapshot.node_id}"
-    return cache.get((CLUSTER, name), inputs, lambda: clusters.self_probe(*inputs), keep=ALL_THE_SAME)
+    return own.get((CLUSTER, clusters.SELF_PROBE), inputs, lambda: clusters.self_probe(*inputs), keep=ALL_THE_SAME)
 
 
 def require_sound(snapshot: ProxySnapshot) -> None:

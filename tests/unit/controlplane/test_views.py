@@ -51,6 +51,18 @@ def test_a_failing_check_touches_one_load_assignment() -> None:
     assert mesh.cache.built == built + 1
 
 
+def test_another_host_leaves_nothing_behind_in_what_all_share() -> None:
+    mesh = Fixture()
+    mesh.driver.register("payment-service", "payment-2")
+    mesh.follow()
+    built = mesh.cache.built
+    for host in ("payment-1", "payment-2"):
+        view = View(NodeIdentity(host, "payment-service"), mesh.snapshots, mesh.cache, "/log")
+        view.refresh()
+        assert view.own.built == len({"inbound", "self_probe", "local_app"})
+    assert mesh.cache.built == built
+
+
 def test_without_a_sidecar_a_failing_check_touches_one_load_assignment_of_its_own_kind() -> None:
     mesh, beside = Fixture(is_proxyless=True), Fixture()
     built = mesh.cache.built
