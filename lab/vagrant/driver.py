@@ -176,6 +176,7 @@ class VagrantDriver:
             state = self._require_up()
             topology = self.hosts.topology.with_host(host)
             self.place.write_topology(topology)
+            self.place.save({**state, "added": [*state["added"], host.name]})  # first: killed, it is still taken away
             try:
                 yield from self.machines.boot([host.name], state["accel"], began=began)
                 self._find(topology)
@@ -187,7 +188,6 @@ class VagrantDriver:
             except BaseException:
                 self._remove([host.name])
                 raise
-            self.place.save({**state, "added": [*state["added"], host.name]})
 
     def _remove(self, added: Sequence[str]) -> None:
         """Take added machines away again."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from tests.e2e.kit import Lab, eventually, intentions
 
+LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1", "pulse-1")
+
 # A client with one kept-alive connection: sends a request whenever a line comes in, prints the status.
 KEPT_ALIVE = """
 import http.client, sys

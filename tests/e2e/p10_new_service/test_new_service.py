@@ -34,9 +34,9 @@ TICKETS = "http://makeline-service:8080/tickets"
 
 
 def lab_command(lab: Lab, *argv: str) -> subprocess.CompletedProcess[str]:
-    env = lab.environment
+    env, limit_s = lab.environment, 1.5 * lab.driver.patience_s  # it gives up by itself before
     command = [str(Path(sys.prefix) / "bin" / "lab"), *argv]
-    return subprocess.run(command, env=env, cwd=checkout(), capture_output=True, text=True, timeout=90)
+    return subprocess.run(command, env=env, cwd=checkout(), capture_output=True, text=True, timeout=limit_s)
 
 
 def write_service(folder: Path, rows: tuple[tuple[str, str], ...]) -> None:
