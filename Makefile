@@ -55,7 +55,7 @@ shell: bootstrap ## a shell on a host, as its application: make shell HOST=payme
 test: bootstrap-test ## every test but the playbooks; with LAB=compose or vagrant the end-to-end ones there: [TESTS=FOLDERS]
 	@$(if $(ELSEWHERE),$(BIN)/pytest $(PATIENT) $(or $(TESTS),tests/e2e),$(BIN)/pytest -n $(WORKERS) --dist loadscope $(or $(TESTS),tests --ignore $(PLAYBOOKS)))
 test-ansible: bootstrap-test ## the playbooks on bare namespace hosts; takes a quarter of an hour
-	@$(BIN)/pytest tests/ansible
+	@$(BIN)/pytest -o faulthandler_timeout=1200 tests/ansible
 test-unit: bootstrap-test ## the tests without a lab
 	@$(BIN)/pytest -n $(WORKERS) tests/unit tests/conformance
 test-e2e: bootstrap-test ## the tests on real hosts
