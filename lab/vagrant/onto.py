@@ -16,7 +16,11 @@ STATE = ("/var/lib/mesh", "/run/mesh", "/var/log/mesh", "/var/lib/app")
 SSH_PORT = 22
 # Nine emulated machines on two processors: what takes a second elsewhere has taken more than two minutes.
 PATIENT_ROLES = ("control_plane", "redirect", "mesh_agent", "sidecar", "demo_service")
-UNHURRIED = {"mesh_agent_ask_every_s": 10, **{f"{role}_patience_s": 900 for role in PATIENT_ROLES}}
+ASKING_ROLES = ("mesh_agent", "demo_service")
+UNHURRIED = {
+    **{f"{role}_ask_every_s": 10 for role in ASKING_ROLES},
+    **{f"{role}_patience_s": 900 for role in PATIENT_ROLES},
+}
 SECRETS = ("/etc/mesh/join-token", "/etc/mesh/roots.pem")
 
 

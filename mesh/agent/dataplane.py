@@ -11,13 +11,14 @@ import aiohttp
 
 from mesh.agent.files import write_atomically
 from mesh.agent.settings import AgentSettings
+from mesh.base.clock import Clock
+from mesh.base.patience import pause_s
 from mesh.spiffe.id import SpiffeId
 from mesh.xds.bootstrap import Bootstrap, write_bootstrap
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.05  # while it is not ready: this is start time
-CALM_POLL_S = 5.0  # while it is: a sidecar that dies lets go of its secrets, which is noticed at once
+CALM_POLL_S = 5.0  # while it is ready: a sidecar that dies lets go of its secrets, which is noticed at once
 TIMEOUT_S = 2.0
 MAX_METRICS_BYTES = 8 * 1024 * 1024
 
@@ -52,7 +53,8 @@ async def write_bootstrap_file(settings: AgentSettings, service: str) -> None:
 class SidecarWatch:
     """Asks the sidecar's admin port whether it is ready, and for its metrics."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, clock: Clock) -> None:
+        self._clock = clock
         self._base = f"http://{settings.sidecar_admin.address}:{settings.sidecar_admin.port}"
         self._wake = asyncio.Event()
 
@@ -62,13 +64,22 @@ class SidecarWatch:
 
     async def run(self, session: aiohttp.ClientSession, tell: Callable[[str], None]) -> None:
         """Call `tell` with the reason why the sidecar is not ready, or with the empty string, until cancelled."""
+        unready_since: float | None = None
         while True:
             self._wake.clear()
             reason = await self._ask(session)
             tell(reason)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S if reason else CALM_POLL_S):
-                    await self._wake.wait()
+            now = self._clock.monotonic()
+            if not reason:
+                unready_since = None
+            elif unready_since is None:
+                unready_since = now
+            await self._woken_within(CALM_POLL_S if unready_since is None else pause_s(now - unready_since))
+
+    async def _woken_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def metrics(self, session: aiohttp.ClientSession) -> str:
         """Return the sidecar's metrics; empty when it does not answer."""

@@ -65,7 +65,7 @@ class Agent:
         self._identity: Latest[Identity] = Latest()
         self._channels: Latest[aio.Channel] = Latest()
         self._names: Latest[NameTable] = Latest()
-        self._sidecar = SidecarWatch(settings)
+        self._sidecar = SidecarWatch(settings, self._clock)
         self._holders = Holders(on_change=self._sidecar.look)
         self._gates = Gates(self._clock.monotonic())
         self._reports = Reports()

@@ -12,6 +12,8 @@ from mesh.base import ports
 from tests.e2e.kit import CARD, Lab, eventually
 from tests.e2e.p02_wire import capture
 
+# All that an order needs, once; and one from outside.
+LAB_HOSTS = ("cp-1", "order-1", "payment-1", "ledger-1", "makeline-1", "inventory-1", "stranger-1")
 TLS_1_3 = 0x0304
 CONTROL_PORTS = {ports.CONTROL_GRPC, ports.CONTROL_JOIN}
 # Prints the device that has an address: a machine has another for its ssh.
