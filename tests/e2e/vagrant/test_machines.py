@@ -17,6 +17,7 @@ pytestmark = only_on("vagrant", why="it looks at machines that have a kernel and
 LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1")
 REBOOTED = "payment-1"
 REBOOT_S = 120.0
+HEALTH = "http://127.0.0.1:8080/health"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 NO_RIGHT = "0" * 16
 RIGHTS = {  # unit -> (user, bounding set of capabilities); a CAP_NET_ADMIN would be 1000
@@ -88,6 +89,8 @@ def test_03_after_a_reboot_the_rules_are_there_before_the_network_and_the_applic
     eventually(
         lambda: lab.unit(REBOOTED, "app")["state"] == "running", within_s=REBOOT_S, what="its application to run again"
     )
+    # It runs before it listens, on a slow machine by many seconds.
+    eventually(lambda: lab.http(REBOOTED, "GET", HEALTH).status == 200, within_s=REBOOT_S, what="it to answer")
 
     def since_boot_us(unit: str, what: str) -> int:
         return int(shown(lab, REBOOTED, unit, what))
