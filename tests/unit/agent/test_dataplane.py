@@ -18,6 +18,7 @@ from mesh.xds.types import SECRET
 from tests.fakes.script import FakeClock
 
 DEADLINE_S = 2.0
+NO_SESSION: Any = None  # nobody asks by it here
 assert dataplane.CALM_POLL_S > DEADLINE_S, "or a wake-up could not be told from the next look"
 
 
@@ -61,7 +62,7 @@ def test_the_end_of_a_secret_stream_makes_it_look_at_once(tmp_path: Path) -> Non
 
         watch = Watch(tmp_path)
         holders = Holders(on_change=watch.look)
-        running = asyncio.create_task(watch.run(None, tell))  # type: ignore[arg-type]  # nobody asks by it here
+        running = asyncio.create_task(watch.run(NO_SESSION, tell))
         await next_word()
         with holders.holding(DeltaStream({}, (SECRET,))):
             await next_word()
@@ -77,7 +78,7 @@ def test_one_that_is_not_ready_is_asked_again_and_again(tmp_path: Path) -> None:
     async def scene() -> int:
         watch = Watch(tmp_path)
         watch.reason = "its /ready says 503 warming"
-        running = asyncio.create_task(watch.run(None, lambda reason: None))  # type: ignore[arg-type]
+        running = asyncio.create_task(watch.run(NO_SESSION, lambda reason: None))
         async with asyncio.timeout(DEADLINE_S):
             while watch.asked < 3:
                 await asyncio.sleep(0)
@@ -119,7 +120,7 @@ def test_the_longer_a_start_takes_the_more_seldom_it_is_asked_about(tmp_path: Pa
     """The pauses of the test are the whole of its time, so that their number is exact."""
     watch = Start(tmp_path, start_s)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(watch.run(None, lambda reason: None))  # type: ignore[arg-type]
+        asyncio.run(watch.run(NO_SESSION, lambda reason: None))
     *unready, calm = watch.pauses
     assert calm == dataplane.CALM_POLL_S
     assert unready[0] == SOON_S
@@ -140,5 +141,5 @@ def test_one_that_was_ready_and_died_is_asked_soon_again(tmp_path: Path) -> None
 
     watch = Dies(tmp_path, 0.0)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(watch.run(None, lambda reason: None))  # type: ignore[arg-type]
+        asyncio.run(watch.run(NO_SESSION, lambda reason: None))
     assert watch.pauses == [dataplane.CALM_POLL_S, SOON_S, dataplane.CALM_POLL_S]
