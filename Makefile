@@ -21,7 +21,7 @@ BRIEF := $(if $(SHORT),--short)
 export MESH_ADDRESS ?= unix://$(CURDIR)/.lab/$(LAB_NAME)/mesh.sock
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e test-ansible test-compiled compiled bench bench-control-plane bench-growth bootstrap bootstrap-test
+.PHONY: help up down status logs shell demo check images box bundle purge lint lint-ansible fmt compose-file lock test test-unit test-e2e test-ansible test-compiled compiled bench bench-control-plane bench-growth bench-disturbance bootstrap bootstrap-test
 
 help: ## print this help
 	@awk -F ':.*## ' '/^# --/ { print "\n" substr($$0, 6) } /^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,8 @@ bench-control-plane: bootstrap-test ## 10, 100 and 1,000 simulated sidecars on o
 	@$(BIN)/python -m tests.bench.controlplane.run $(BRIEF)
 bench-growth: bootstrap-test ## how cost grows with intentions, endpoints, services, routes: [SHORT=1]
 	@$(BIN)/python -m tests.bench.growth.run $(BRIEF)
+bench-disturbance: bootstrap-test ## what requests notice of routes, certificates and services that change: [SHORT=1]
+	@$(BIN)/python -m tests.bench.disturbance.run $(BRIEF)
 
 # -- Check the code
 lint: bootstrap ## style, types, and the direction of imports

@@ -7,6 +7,7 @@ answered (open loop; each of many connections has a rate of its own, so that one
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ REPORT = Path(__file__).parent / "wrk_report.lua"
 PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx-light", "openssl": "openssl"}
 MARK = "REPORT "
 PATIENCE_S = 10
+_FAILED = re.compile(r"^requests: .*, (\d+) failed, ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +123,15 @@ def read_open_loop(log: str, *, seconds: float, size: int) -> Load:
     wrong = sum(not row[1].startswith("2") for row in rows)
     shares = [quantile(took, share) for share in (0.5, 0.9, 0.99, 0.999, 1.0)]
     return Load(len(rows), seconds, size * len(rows), wrong, *shares)
+
+
+def read_failures(said: str) -> int:
+    """Return how many requests h2load says to have failed: by their status, and those that nobody answered.
+
+    Raises:
+        ValueError: it told nothing.
+    """
+    found = _FAILED.search(said)
+    if not found:
+        raise ValueError(f"h2load told nothing: {said[-500:]}")
+    return int(found[1])

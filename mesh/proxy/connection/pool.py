@@ -208,15 +208,21 @@ class Pool:
             for refused in (wish, *self._dials.send_away(wish.key)):
                 self._refuse(refused, failure, str(error))
         else:
-            # Secrets that changed during the handshake: it proved the peer to roots that may be gone by now.
-            is_present = generation == self._generation(wish.cluster)
-            if not is_present:
+            # Secrets that changed during the handshake. Other roots may not prove the peer. Under the same ones the
+            # wish is granted, or quick rotations would leave it without end; the pool does not keep the connection.
+            is_proven = generation == self._generation(wish.cluster) or self._has_roots_of(identity)
+            if not is_proven:
                 connection.close()
                 if wish.waiter is not None:
                     self._open_or_queue(wish)
             self._serve_line(wish.key)
-            if is_present:
+            if is_proven:
                 self._grant(wish, connection)
+
+    def _has_roots_of(self, former: Identity | None) -> bool:
+        """Say whether what an identity of before believes is still believed."""
+        present = self._identity()
+        return former is not None and present is not None and former.bundle == present.bundle
 
     def _generation(self, cluster: Cluster) -> int:
         """Return what a connection to the cluster is to be made with; 0 without TLS, or without an identity."""

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from mesh.config.entries import (
     Action,
     HttpMatch,
-    Limits,
     Permission,
-    Protocol,
     RouteDestination,
-    ServiceIntentions,
     ServiceRoute,
     ServiceRouter,
     SourceIntention,
 )
-from mesh.xds.snapshot import EndpointSnapshot, InboundSnapshot, UpstreamSnapshot
-from tests.conformance.planes import world
-from tests.conformance.planes.peers import TLS_PORT
-from tests.conformance.planes.plane import OWN, called_at
-
-CALLER, CALLED = "caller-service", 1
-MANY = Limits(max_connections=100_000, max_pending_requests=100_000, max_concurrent_requests=100_000)
+from mesh.xds.snapshot import InboundSnapshot, UpstreamSnapshot
+from tests.bench.alone.around import CALLER, called_by, upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +40,6 @@ class Shape:
     is_inbound: bool = False
     held: int = 0
     warm_up: int = 2000
-
-
-def virtual_ip(number: int) -> str:
-    """Return the address at which upstream `number` is called."""
-    return f"240.{number // 62_500}.{number // 250 % 250}.{number % 250 + 1}"
-
-
-def endpoint(number: int) -> EndpointSnapshot:
-    """Return an endpoint; all addresses of 127.0.0.0/8 lead to the one responder."""
-    address = f"127.{10 + number // 62_500}.{number // 250 % 250}.{number % 250 + 1}"
-    return EndpointSnapshot(address, TLS_PORT, f"host-{number}", "east")
-
-
-def upstream(number: int, endpoints: int = 1) -> UpstreamSnapshot:
-    """Return an upstream with a name, an address and endpoints of its own."""
-    return UpstreamSnapshot(
-        f"svc-{number}",
-        Protocol.HTTP,
-        virtual_ip(number),
-        world.spiffe_id("upstream"),
-        tuple(endpoint(number + each) for each in range(endpoints)),
-        limits=MANY,
-    )
 
 
 def services(size: int) -> Shape:
@@ -104,18 +73,14 @@ def intentions(size: int) -> Shape:
     """Return a service with intentions for many callers, of which the last one calls."""
     allowed = (Permission(Action.ALLOW, HttpMatch(path_prefix="/", methods=("GET",))),)
     names = [*(f"team-{number}" for number in range(size - 1)), CALLER]
-    return _called(tuple(SourceIntention(name, permissions=allowed) for name in names))
+    called = called_by(tuple(SourceIntention(name, permissions=allowed) for name in names))
+    return Shape(called=(called,), is_inbound=True)
 
 
 def connections(size: int) -> Shape:
     """Return a service to which many connections are open."""
-    return replace(_called((SourceIntention(CALLER, Action.ALLOW),)), held=size)
-
-
-def _called(sources: Sequence[SourceIntention]) -> Shape:
-    name = f"service-{CALLED}"
-    service = replace(OWN, name=name, port=called_at(CALLED)[1], intentions=ServiceIntentions(name, tuple(sources)))
-    return Shape(called=(service,), is_inbound=True)
+    called = called_by((SourceIntention(CALLER, Action.ALLOW),))
+    return Shape(called=(called,), is_inbound=True, held=size)
 
 
 @dataclass(frozen=True, slots=True)

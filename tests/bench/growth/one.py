@@ -26,52 +26,13 @@ from typing import Any
 from mesh.xds.build.endpoints import load_assignment
 from mesh.xds.types import ENDPOINTS
 from tests.bench import load, procfs
-from tests.bench.growth.kinds import CALLED, CALLER, SHAPES, Shape, virtual_ip
+from tests.bench.alone.around import CALLED, CALLER, ENTRANCE, responder, virtual_ip
+from tests.bench.growth.kinds import SHAPES, Shape
 from tests.conformance.planes import world
-from tests.conformance.planes.peers import PLAIN_PORT, TLS_PORT, connect
+from tests.conformance.planes.peers import TLS_PORT, connect
 from tests.conformance.planes.plane import called_at, prepare_network, running, until_listening, view_with
 
 CONNECTIONS = 16
-ENTRANCE = 8081  # where load that comes from outside goes in: nginx proves who it is
-BODY = "0123456789abcdef" * 64
-NGINX = """
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr error;
-events {{ worker_connections 50000; }}
-http {{
-  access_log off;
-  keepalive_timeout 3600s;
-  keepalive_requests 1000000000;
-  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
-  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-  upstream sidecar {{ server {called}; keepalive 64; keepalive_requests 1000000000; }}
-  server {{
-    listen 0.0.0.0:{tls_port} ssl backlog=4096;
-    ssl_protocols TLSv1.3;
-    ssl_session_tickets off;
-    ssl_certificate {folder}/upstream.pem;
-    ssl_certificate_key {folder}/upstream.pem;
-    ssl_client_certificate {folder}/roots.pem;
-    ssl_verify_client on;
-    ssl_verify_depth 3;
-    location / {{ return 200 "{body}"; }}
-  }}
-  server {{ listen 127.0.0.1:{plain_port} backlog=4096; location / {{ return 200 "{body}"; }} }}
-  server {{
-    listen 127.0.0.1:{entrance};
-    location / {{
-      proxy_pass https://sidecar;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_ssl_protocols TLSv1.3;
-      proxy_ssl_certificate {folder}/caller.pem;
-      proxy_ssl_certificate_key {folder}/caller.pem;
-    }}
-  }}
-}}
-"""
 _CONNECTIONS = re.compile(r"(\d+) connections in ([\d.]+) real seconds")
 
 
@@ -164,26 +125,6 @@ class One:
         if process.returncode:
             raise RuntimeError(f"{argv[0]}: exit code {process.returncode}: {said.decode()[-500:]}")
         return said.decode()
-
-
-@asynccontextmanager
-async def responder(authority: world.Authority, folder: Path) -> AsyncIterator[None]:
-    """Run nginx while the block runs: as every upstream, as the application, and as the way in from outside."""
-    for name, service in (("upstream", "upstream"), ("caller", CALLER)):
-        svid = authority.svid(world.spiffe_id(service))
-        (folder / f"{name}.pem").write_bytes(svid.key_pem() + svid.chain_pem())
-    (folder / "roots.pem").write_bytes(authority.bundle.to_pem())
-    called = "{}:{}".format(*called_at(CALLED))
-    config = NGINX.format(
-        folder=folder, body=BODY, called=called, tls_port=TLS_PORT, plain_port=PLAIN_PORT, entrance=ENTRANCE
-    )
-    (folder / "nginx.conf").write_text(config)
-    process = await asyncio.create_subprocess_exec("nginx", "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf")
-    try:
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 @asynccontextmanager

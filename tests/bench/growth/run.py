@@ -8,75 +8,34 @@ time does.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
 from lab import envoy
 from lab.driver import checkout
 from tests.bench import load, report
+from tests.bench.alone.process import running
 from tests.bench.figures import growth
 from tests.bench.growth.kinds import LIMITS, SHAPES, SIZES
-from tests.conformance.planes.namespace import unshare
 
+PROGRAM = "tests.bench.growth.one"
 ROUNDS, SECONDS, CHANGES = 5, 3, 50
 SHORT_ROUNDS, SHORT_SECONDS, SHORT_LARGEST = 3, 1, 1000
-
-
-class Plane:
-    """One data plane of one size, as a process that is told what to measure."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.memory: dict[str, float] = self._answer()
-
-    def ask(self, order: str) -> dict[str, float]:
-        """Give an order; return what came of it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(order + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, float]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("a data plane under measurement has ended; what it said is above")
-        return dict(json.loads(line))
-
-
-@contextmanager
-def running(plane: str, kind: str, size: int) -> Iterator[Plane]:
-    """Run a data plane while the block runs."""
-    program = str(checkout() / envoy.PROGRAM)
-    argv = [*unshare(), sys.executable, "-m", "tests.bench.growth.one", plane, program, kind, str(size)]
-    process = subprocess.Popen(argv, cwd=checkout(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield Plane(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def measured(plane: str, kind: str, sizes: Sequence[int], *, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure one kind at all sizes, in turns."""
     with ExitStack() as stack:
-        planes = {size: stack.enter_context(running(plane, kind, size)) for size in sizes}
+        planes = {size: stack.enter_context(running(PROGRAM, plane, kind, str(size))) for size in sizes}
         costs: dict[int, list[float]] = {size: [] for size in sizes}
         for _ in range(rounds):
             for size, one in planes.items():
                 costs[size].append(one.ask(f"load {seconds}")["cpu_us"])
         changes = {size: one.ask(f"change {CHANGES}")["cpu_ms"] for size, one in planes.items() if kind == "services"}
-        memory = {size: one.memory for size, one in planes.items()}
+        memory = {size: one.first for size, one in planes.items()}
         handshakes = planes[sizes[0]].ask(f"handshakes {seconds}") if kind == "connections" else {}
     found: dict[str, Any] = {
         "plane": plane,

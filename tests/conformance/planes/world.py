@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,6 +134,8 @@ class ControlPlane:
     def __init__(self, authority: Authority, folder: Path, view: ResourceView) -> None:
         self.authority, self.folder, self.view = authority, folder, view
         self.conversations: list[Conversation] = []
+        self._secrets_told: list[Conversation] = []
+        self._identity = self._new_identity()
         self.socket = folder / "agent.sock"
 
     def bootstrap(self, *, is_delta: bool = True) -> Path:
@@ -158,6 +160,16 @@ class ControlPlane:
         self.view = view
         for conversation in self.conversations:
             conversation.show(view)
+
+    def rotate(self) -> X509Svid:
+        """Give the proxy another key and certificate; return them."""
+        self._identity = self._new_identity()
+        for conversation in self._secrets_told:
+            conversation.show(secrets_of(self._identity))
+        return self._identity.svid
+
+    def _new_identity(self) -> Identity:
+        return Identity(self.authority.svid(spiffe_id(SERVICE)), self.authority.bundle)
 
     @property
     def refusals(self) -> list[str]:
@@ -208,11 +220,9 @@ class ControlPlane:
         return serve
 
     def _sds(self, machine: type[DiscoveryStream]) -> Any:
-        secrets: Mapping[str, Any] = secrets_of(
-            Identity(self.authority.svid(spiffe_id(SERVICE)), self.authority.bundle)
-        )
-
         async def serve(requests: AsyncIterator[Any], context: Any) -> None:
-            await Conversation(machine(secrets, (SECRET,))).hold(requests, context)
+            conversation = Conversation(machine(secrets_of(self._identity), (SECRET,)))
+            self._secrets_told.append(conversation)
+            await conversation.hold(requests, context)
 
         return serve

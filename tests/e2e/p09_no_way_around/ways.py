@@ -16,6 +16,7 @@ LEAVING = (("payment-1", "OUTPUT"),)
 ARRIVING = (("ledger-1", "INPUT"),)
 BOTH = LEAVING + ARRIVING
 LOCAL = LEAVING
+SILENT = {"open": LEAVING, "then": "silence"}  # it leaves, and nobody is there to answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,10 @@ FROM_THE_APPLICATION = (
     _app("IPv6 to a host outside", "tcp", STRANGER6, UNREGISTERED, "refused", open=LEAVING),
     _app("UDP over IPv6", "udp", STRANGER6, UNREGISTERED, "refused", open=LEAVING),
     _app("UDP to a mesh host", "udp", LEDGER, UNREGISTERED, "refused", open=BOTH),
-    _app("UDP to a virtual address", "udp", "ledger-service", 8080, "refused", open=LEAVING, then="silence"),
+    _app("UDP to a virtual address", "udp", "ledger-service", 8080, "refused", **SILENT),
     _app("QUIC to a host outside", "udp", STRANGER, UNREGISTERED, "refused", open=LEAVING),
-    _app("UDP to everybody at once", "udp", "224.0.0.1", UNREGISTERED, "refused", open=LEAVING, then="silence"),
+    # From the lab's address, which chooses the network: a machine may have no default route.
+    _app("UDP to everybody at once", "udp", "224.0.0.1", UNREGISTERED, "refused", source=PAYMENT, **SILENT),
     _app("another resolver, UDP", "udp", STRANGER, 53, "refused", open=LEAVING),
     _app("another resolver, TCP", "tcp", STRANGER, 53, "closed", open=LEAVING),
     _app("15001 by hand", "tcp", "127.0.0.1", 15001, "refused", open=LOCAL, then="closed"),

@@ -46,6 +46,7 @@ LAST_STATUS = re.compile(rb"(?m)^HTTP/1\.[01] ([2-5]\d\d)")
 ORDER_ID = "spiffe://dominos.internal/ns/production/sa/order-service"
 SLOW = "POST /slow HTTP/1.1\r\n"  # of the slow clients, whose bodies are cut when the time is up
 TIMEOUT = "HTTP/1.1 408 Request Timeout"
+SLOW_CLIENTS = 60
 SLOWEST_S = {"head": 10.0, "body": 10.0, "handshake": 5.0}
 NO_ROUTE = {"OPTIONS *", "OPTIONS of an authority"}  # legal, and about no resource that a route could lead to
 
@@ -136,11 +137,16 @@ def slow(lab: Lab, ways: dict[str, dict[str, Any]]) -> Iterator[dict[str, subpro
         for way in ways.values():
             process = stack.enter_context(lab.background(way["host"], "python", "-c", script))
             assert process.stdin is not None
-            process.stdin.write(json.dumps({**way, "connections": 60, "until_s": stretched(25)}))
+            process.stdin.write(json.dumps({**way, "connections": how_many_slow(), "until_s": stretched(25)}))
             process.stdin.close()
             process.stdin = None  # so that communicate leaves it alone
             running[way["host"]] = process
         yield running
+
+
+def how_many_slow() -> int:
+    """Return how many slow clients there are: fewer on emulated hosts, where their handshakes alone take seconds."""
+    return max(9, round(SLOW_CLIENTS / stretched(1.0)))
 
 
 WAYS = pytest.mark.parametrize("way", ["through its own sidecar", "with a stolen certificate"])

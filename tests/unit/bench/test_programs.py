@@ -72,3 +72,13 @@ def test_a_missing_program_is_told_with_the_command_that_mends_it(monkeypatch: p
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/openssl" if name == "openssl" else None)
     with pytest.raises(load.MissingProgram, match=r"no wrk, h2load; next: apt-get install wrk nghttp2-client"):
         load.require_programs(("wrk", "openssl", "h2load"))
+
+
+def test_what_nobody_answered_is_read_from_the_summary_of_h2load() -> None:
+    said = "requests: 9 total, 9 started, 9 done, 6 succeeded, 3 failed, 1 errored, 2 timeout"
+    assert load.read_failures(f"finished in 2s\n{said}\nstatus codes: 6 2xx") == 3
+
+
+def test_a_silent_h2load_is_refused() -> None:
+    with pytest.raises(ValueError, match="told nothing: no such host"):
+        load.read_failures("no such host")

@@ -660,6 +660,22 @@ def test_a_connection_that_was_proven_to_roots_of_before_is_dialled_again() -> N
     assert script.state.runtimes.by_name["payment-service"].breaker.connections.active == 1
 
 
+def test_a_new_certificate_of_our_own_does_not_undo_a_handshake_that_somebody_waits_for() -> None:
+    mesh = FakeMesh()
+    script = script_to(cluster_to("payment-service", 8080))
+    script.state.apply_identity(mesh.identity("order-service"))
+    caller = script.caller()
+    caller.says(GET)
+    dialled = script.dial()
+    script.state.apply_identity(mesh.identity("order-service", generation=2))
+    upstream = dialled.connects(peer("payment-service"))
+    upstream.says(OK)
+    assert caller.heard().startswith(b"HTTP/1.1 200 ")
+    assert not upstream.is_open, "it served the one who waited; the next one proves itself anew"
+    caller.says(GET)
+    assert len(script.dials) == 1
+
+
 def test_a_connection_whose_chain_is_gone_is_closed() -> None:
     script = Script(inbound(8080, allow("order-service")), service="payment-service")
     caller = script.caller(peer("order-service"))

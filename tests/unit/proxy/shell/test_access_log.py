@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mesh.proxy.shell.access_log import BATCH, MAX_WAITING, AccessLog
+import pytest
+
+from mesh.proxy.shell.access_log import BATCH, LARGEST_BATCH, MAX_WAITING, AccessLog
 
 
 def test_records_become_lines_in_order(tmp_path: Path) -> None:
@@ -19,6 +21,25 @@ def test_records_become_lines_in_order(tmp_path: Path) -> None:
     lines = (tmp_path / "access.log").read_text().splitlines()
     assert [json.loads(line)["n"] for line in lines] == list(range(BATCH + 1))
     assert dropped == []
+
+
+@pytest.mark.parametrize(
+    ("waiting", "written"),
+    [
+        pytest.param(3, 3, id="a few are written at once"),
+        pytest.param(100, BATCH, id="what one connection leaves in a tenth of a second holds up no request for long"),
+        pytest.param(1000, 100, id="a batch grows with what waits, so that the log keeps up"),
+        pytest.param(MAX_WAITING, LARGEST_BATCH, id="and yet not without bound"),
+    ],
+)
+def test_how_much_is_written_in_one_go(tmp_path: Path, waiting: int, written: int) -> None:
+    log = AccessLog(str(tmp_path / "access.log"), lambda lines: None)
+    for _ in range(waiting):
+        log.append(dict)
+    log.flush()
+    assert len((tmp_path / "access.log").read_text().splitlines()) == written
+    log.close()
+    assert len((tmp_path / "access.log").read_text().splitlines()) == waiting
 
 
 def test_a_missing_folder_costs_lines_and_nothing_else(tmp_path: Path) -> None:
