@@ -1,6 +1,7 @@
 """Runs on a host: many calls at once over many connections; prints how many went well, and what went wrong.
 
-Reads {"url", "kind", "size", "calls", "at_once"} on stdin. A call goes well when every byte is what it should be.
+Reads {"url", "kind", "size", "calls", "at_once", "within_s"} on stdin. A call goes well when every byte is what it should
+be, and all are there in time.
 """
 
 import asyncio
@@ -56,7 +57,7 @@ async def main() -> None:
             if fault:
                 faults[fault] += 1
 
-    async with ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=30)) as session:
+    async with ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=ask["within_s"])) as session:
         await asyncio.gather(*(worker(session) for _ in range(ask["at_once"])))
     print(json.dumps({"faults": faults, "took_s": time.monotonic() - began}))
 
