@@ -1,7 +1,7 @@
 """Runs on a host: many calls at once over many connections; prints how many went well, and what went wrong.
 
-Reads {"url", "kind", "size", "calls", "at_once", "within_s"} on stdin. A call goes well when every byte is what it should
-be, and all are there in time.
+Reads {"url", "kind", "size", "calls", "at_once", "within_s"} on stdin. A call goes well when every byte is what it
+should be, and all are there in time.
 """
 
 import asyncio
