@@ -57,6 +57,9 @@ async def _retry(
             reason = f"{error.code().name}: {error.details()}"
         except (MeshError, aio.UsageError, asyncio.InvalidStateError) as error:
             reason = str(error)  # the last two: the call ended between two writes
+        # A TaskGroup that fails at the moment in which it is cancelled tells of the failure alone (until Python 3.13).
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise asyncio.CancelledError
         failures = 0 if now() - began > CALM_S else failures + 1
         log.warning("a conversation with the control plane broke", extra={"conversation": name, "reason": reason})
         await asyncio.sleep(backoff_s(failures, rng, max_s=BACKOFF_MAX_S))

@@ -8,6 +8,7 @@ from typing import Any
 
 from mesh.agent.conversation import keep_talking
 from mesh.agent.latest import Latest
+from mesh.base.errors import RemoteProtocolError
 
 
 async def settle() -> None:
@@ -50,3 +51,28 @@ def test_the_old_one_ends_only_when_the_new_one_is_answered() -> None:
         "first ends",
         "second ends",
     ]
+
+
+def test_a_conversation_that_breaks_while_it_is_told_to_end_ends() -> None:
+    async def scene() -> bool:
+        begun: list[str] = []
+        channels: Latest[Any] = Latest()
+
+        async def converse(channel: Any, established: asyncio.Event) -> None:
+            begun.append(channel)
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise RemoteProtocolError("it broke at that very moment") from None
+
+        talk = asyncio.create_task(keep_talking("test", channels, converse, rng=Random(1)))
+        channels.set("first")
+        await settle()
+        assert begun == ["first"]
+        talk.cancel()
+        await settle()
+        is_over = talk.done()
+        talk.cancel()
+        return is_over
+
+    assert asyncio.run(scene())
