@@ -4,7 +4,7 @@
 
 Prints a line of JSON when it is ready, and one for each line that it reads:
 
-    KIND SECONDS    -> {"outbound", "inbound", "changes"}    what the load saw on both ways, while KIND went on
+    KIND SECONDS    -> {"outbound", "inbound", "all_under_load", "changes"}  what the load saw while KIND went on
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ class One:
             AssertionError: the data plane did not take what it was told.
         """
         targets = {"outbound": f"http://{virtual_ip(0)}/", "inbound": f"http://127.0.0.1:{ENTRANCE}/"}
-        # What is done begins when the load runs, and has ended before it does.
         changing = asyncio.create_task(self._around[kind](seconds * 0.9))
         loads = await asyncio.gather(*(self._load(way, url, seconds) for way, url in targets.items()))
-        return {"kind": kind, **dict(zip(targets, loads, strict=True)), "changes": await changing}
+        # On a machine that is too slow changes go on after the load, and nobody notices those.
+        found = {"kind": kind, **dict(zip(targets, loads, strict=True)), "all_under_load": changing.done()}
+        return {**found, "changes": await changing}
 
     async def _load(self, way: str, url: str, seconds: float) -> dict[str, Any]:
         log = self._folder / f"{way}.log"
