@@ -46,6 +46,7 @@ from mesh.proxy.tables.model import (
     UpstreamTls,
 )
 from mesh.proxy.tables.rbac import Action, CompiledAuthorizer, Filter, Policy, PrincipalSet
+from mesh.proxy.tables.routes import InOrder
 from mesh.spiffe.id import SpiffeId
 from mesh.telemetry.metrics import Metrics
 
@@ -87,7 +88,7 @@ def local_app(port: int) -> Cluster:
 
 def routes_to(cluster: str, retry: RetryPolicy | None = RETRY, timeout_s: float | None = 15.0) -> RouteTable:
     """Return one route for everything."""
-    return RouteTable(cluster, {"*": (Route("all", always, ClusterAction(cluster, timeout_s, retry)),)})
+    return RouteTable(cluster, {"*": InOrder([Route("all", always, ClusterAction(cluster, timeout_s, retry))])})
 
 
 def outbound(cluster: Cluster, retry: RetryPolicy | None = RETRY, timeout_s: float | None = 15.0) -> ProxyTables:

@@ -10,8 +10,9 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from mesh.proxy.http.trusted import is_trusted_name
 from mesh.proxy.policy.request_plan import KNOWN_TOKENS
 from mesh.proxy.tables import match
-from mesh.proxy.tables.model import ClusterAction, DirectResponse, RetryPolicy, Route, RouteTable
+from mesh.proxy.tables.model import ClusterAction, DirectResponse, PathKind, RetryPolicy, Route, Routes, RouteTable
 from mesh.proxy.tables.nack import Place, fields, open_typed, unpack
+from mesh.proxy.tables.routes import laid_out
 from mesh.proxy.tables.values import seconds
 
 _ROUTE = "envoy.config.route.v3."
@@ -57,9 +58,9 @@ def routes_of(message: Any, at: Place) -> RouteTable:
     """Compile a RouteConfiguration, from RDS or written into a connection manager."""
     if message.validate_clusters.value:
         raise at.field("validate_clusters").not_implemented("refusing a route to an unknown cluster (it answers NC)")
-    by_domain: dict[str, tuple[Route, ...]] = {}
+    by_domain: dict[str, Routes] = {}
     for host, where in at.each("virtual_hosts", message.virtual_hosts):
-        routes = tuple(_route(route, host, message, place) for route, place in where.each("routes", host.routes))
+        routes = laid_out([_route(route, host, message, place) for route, place in where.each("routes", host.routes)])
         if not host.domains:
             raise where.field("domains").nack("a virtual host needs at least one domain")
         for domain, place in where.each("domains", host.domains):
@@ -77,6 +78,7 @@ def _require_plain(domain: str, at: Place) -> None:
 
 def _route(route: Any, host: Any, table: Any, at: Place) -> Route:
     levels = (route, host, table)  # all three say what to remove, and all of it is removed
+    path_kind, path = _path(route.match, at.field("match"))
     return Route(
         name=route.name,
         matches=_match(route.match, at.field("match")),
@@ -84,6 +86,8 @@ def _route(route: Any, host: Any, table: Any, at: Place) -> Route:
         response_headers_to_remove=_names(name for level in levels for name in level.response_headers_to_remove),
         request_headers_to_remove=_names(name for level in levels for name in level.request_headers_to_remove),
         is_counting_attempts=host.include_request_attempt_count,
+        path_kind=path_kind,
+        path=path,
     )
 
 
@@ -93,29 +97,39 @@ def _names(names: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in lower if not is_trusted_name(name)))
 
 
-def _match(message: Any, at: Place) -> match.Predicate:
+def _path(message: Any, at: Place) -> tuple[PathKind, str]:
+    """Return what a route wants of the path."""
     kind = message.WhichOneof("path_specifier")
-    headers = [match.header_matcher(one, where) for one, where in at.each("headers", message.headers)]
     if kind is None:
         raise at.nack("a route needs a condition on the path; every path is prefix '/'")
-    if kind == "prefix" and message.prefix == "/":  # every path begins so, but `*` of OPTIONS does not
-        return match.all_of([_starts_with_slash, *headers])
-    return match.all_of([_path(kind, message, at), *headers])
+    if kind == "safe_regex":
+        return PathKind.REGEX, message.safe_regex.regex
+    return (PathKind.PREFIX, message.prefix) if kind == "prefix" else (PathKind.EXACT, message.path)
+
+
+def _match(message: Any, at: Place) -> match.Predicate:
+    kind, path = _path(message, at)
+    headers = [match.header_matcher(one, where) for one, where in at.each("headers", message.headers)]
+    if kind is PathKind.REGEX:
+        return match.all_of([_regex(message, at), *headers])
+    return match.all_of([_has_path(kind, path), *headers])
 
 
 def _starts_with_slash(view: Any) -> bool:
     return bool(view.path[:1] == "/")
 
 
-def _path(kind: str, message: Any, at: Place) -> match.Predicate:
-    if kind == "safe_regex":
-        test = match.regex_matcher(message.safe_regex, at.field(kind))
-        return lambda view: test(view.path)
-    if kind == "prefix":
-        prefix: str = message.prefix
-        return lambda view: view.path.startswith(prefix)
-    path: str = message.path
-    return lambda view: view.path == path
+def _has_path(kind: PathKind, path: str) -> match.Predicate:
+    if kind is PathKind.EXACT:
+        return lambda view: view.path == path
+    if path == "/":  # every path begins so, but `*` of OPTIONS does not
+        return _starts_with_slash
+    return lambda view: view.path.startswith(path)
+
+
+def _regex(message: Any, at: Place) -> match.Predicate:
+    test = match.regex_matcher(message.safe_regex, at.field("safe_regex"))
+    return lambda view: test(view.path)
 
 
 def _action(route: Any, at: Place) -> ClusterAction | DirectResponse:

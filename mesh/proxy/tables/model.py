@@ -94,9 +94,21 @@ class DirectResponse:
     body: bytes
 
 
+class PathKind(Enum):
+    """How a route looks at the path."""
+
+    EXACT = "exact"
+    PREFIX = "prefix"  # text, not segments: "/v1" takes "/v10"
+    REGEX = "regex"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A match and an action. Header names to remove are lower case."""
+    """A match and an action. Header names to remove are lower case.
+
+    `matches` is the whole condition, the path included; `path_kind` and `path` say that part of it once more, for
+    whoever lays routes out by path.
+    """
 
     name: str
     matches: Callable[[RequestView], bool]
@@ -104,6 +116,16 @@ class Route:
     response_headers_to_remove: tuple[str, ...] = ()
     request_headers_to_remove: tuple[str, ...] = ()
     is_counting_attempts: bool = False  # tell the upstream which try this is: x-envoy-attempt-count, from 1
+    path_kind: PathKind = PathKind.PREFIX
+    path: str = ""
+
+
+class Routes(Protocol):
+    """The routes of one virtual host (see tables/routes.py). Cost does not grow with routes for other paths."""
+
+    def find(self, request: RequestView) -> Route | None:
+        """Return the first route, in the order of the configuration, that matches; None: there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +133,7 @@ class RouteTable:
     """The routes of one RouteConfiguration; `by_domain` has lower-case domains and "*"."""
 
     name: str
-    by_domain: Mapping[str, tuple[Route, ...]]
+    by_domain: Mapping[str, Routes]
 
     def find(self, request: RequestView) -> Route | None:
         """Return the first route that matches, or None (404, flag NR).
@@ -120,11 +142,9 @@ class RouteTable:
         (Envoy's order, without the prefix and suffix wildcards, which compile refuses).
         """
         host = request.authority.rsplit(":", 1)[0] if request.authority[-1:] != "]" else request.authority
-        routes = self.by_domain.get(request.authority.lower()) or self.by_domain.get(host.lower())
-        for route in routes or self.by_domain.get("*", ()):
-            if route.matches(request):
-                return route
-        return None
+        get = self.by_domain.get
+        routes = get(request.authority.lower()) or get(host.lower()) or get("*")
+        return routes.find(request) if routes is not None else None
 
 
 # ------------------------------------------------------------------------------------------- clusters

@@ -26,6 +26,7 @@ from mesh.proxy.policy.flags import Failure
 from mesh.proxy.policy.runtime import Runtimes
 from mesh.proxy.tables.match import always
 from mesh.proxy.tables.model import Cluster, DirectResponse, Endpoint, HttpChain, ProxyTables, Route, RouteTable
+from mesh.proxy.tables.routes import InOrder
 from tests.fakes.sidecars import RETRY, routes_to
 
 CLUSTER = Cluster("payment-service", (Endpoint("10.0.0.1", 80, "one"), Endpoint("10.0.0.2", 80, "two")))
@@ -118,7 +119,7 @@ def test_a_caller_who_leaves_gives_everything_back() -> None:
 
 
 def test_a_direct_response_asks_nobody() -> None:
-    table = RouteTable("probe", {"*": (Route("probe", always, DirectResponse(200, b"hello")),)})
+    table = RouteTable("probe", {"*": InOrder([Route("probe", always, DirectResponse(200, b"hello"))])})
     response = Hand(chain=HttpChain("in", table)).step()
     assert isinstance(response, Response)
     assert (response.status, response.body) == (200, b"hello")

@@ -75,6 +75,16 @@ def test_the_domain_is_the_authority_with_or_without_its_port() -> None:
     assert exact.find(view(authority="ledger")) is None
 
 
+def test_a_virtual_host_without_routes_answers_for_its_domain_all_the_same() -> None:
+    hosts = [
+        VirtualHost(name="empty", domains=["payment"]),
+        VirtualHost(name="any", domains=["*"], routes=[Route(**route())]),
+    ]
+    made = compile_routes("r", pack(RouteConfiguration(name="r", virtual_hosts=hosts)))
+    assert made.find(view(authority="payment")) is None
+    assert made.find(view(authority="ledger")) is not None
+
+
 @pytest.mark.parametrize(
     ("made", "expected"),
     [

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.proxy.tables.model import ClusterAction, FilterChain, Listener, RequestView, Route, RouteTable, TcpChain
+from mesh.proxy.tables.model import (
+    ClusterAction,
+    FilterChain,
+    Listener,
+    RequestView,
+    Route,
+    Routes,
+    RouteTable,
+    TcpChain,
+)
+from mesh.proxy.tables.routes import InOrder
 
 
 def chain(name: str) -> FilterChain:
@@ -36,8 +46,8 @@ def test_choosing_a_chain(address: str, port: int, name: str | None) -> None:
     assert (found.name if found else None) == name
 
 
-def routes(name: str) -> tuple[Route, ...]:
-    return (Route(name, lambda view: view.method == "GET", ClusterAction(name)),)
+def routes(name: str) -> Routes:
+    return InOrder([Route(name, lambda view: view.method == "GET", ClusterAction(name))])
 
 
 TABLE = RouteTable("r", {"payment": routes("exact"), "payment:81": routes("port"), "*": routes("any")})
