@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -17,7 +17,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
 from mesh.xds.client.delta import DeltaClient
-from mesh.xds.client.held import Update
+from mesh.xds.client.held import Update, judge
 from mesh.xds.client.sotw import SotwClient
 
 log = logging.getLogger("mesh.sidecar")
@@ -65,6 +65,7 @@ class DiscoveryStream:
         service: full name; the method follows from the machine.
         client: decides.
         apply: takes an update over, or raises a MeshError.
+        prepare: has time for an update before `apply` has to decide; must not raise.
         follow_up: called after each response; returns further requests (new names to watch).
     """
 
@@ -76,6 +77,7 @@ class DiscoveryStream:
         client: Client,
         apply: Callable[[Update], None],
         follow_up: Callable[[], Sequence[Any]],
+        prepare: Callable[[Update], Awaitable[None]] | None = None,
     ) -> None:
         is_delta = isinstance(client, DeltaClient)
         request = discovery_pb2.DeltaDiscoveryRequest if is_delta else discovery_pb2.DiscoveryRequest
@@ -89,6 +91,7 @@ class DiscoveryStream:
         self._client: Any = client
         self._apply = apply
         self._follow_up = follow_up
+        self._prepare = prepare
 
     async def run(self, on_response: Callable[[], None]) -> None:
         """Talk until the stream ends.
@@ -107,13 +110,23 @@ class DiscoveryStream:
                 if response is aio.EOF:
                     return
                 on_response()
-                answers = self._client.receive(response, self._apply)
+                answers = await self._answered(response)
                 self._log_refusals(response, answers)
                 await self._write(call, answers)
                 await self._write(call, self._follow_up())
         finally:
             self._client.close()
             call.cancel()
+
+    async def _answered(self, response: Any) -> Sequence[Any]:
+        """Return the ACK or NACK of a response."""
+        offer = self._client.offer(response)
+        if offer is None:
+            return ()
+        if offer.update is not None and self._prepare is not None:
+            await self._prepare(offer.update)
+        answers: Sequence[Any] = self._client.settle(offer, judge(self._apply, offer))
+        return answers
 
     async def _write(self, call: Any, requests: Sequence[Any]) -> None:
         for request in requests:

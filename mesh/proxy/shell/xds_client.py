@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -32,6 +33,8 @@ log = logging.getLogger("mesh.sidecar")
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHODS = ("DeltaAggregatedResources", "StreamAggregatedResources")
 DIAL_TIMEOUT_S = 10.0
+SLICE_S = 0.001  # of compiling, between which requests have their turn
+OWN_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of code that compiles
 
 
 class XdsClient:
@@ -117,7 +120,7 @@ class XdsClient:
 
     async def _talk(self, channel: aio.Channel) -> aio.Channel | None:
         """Run one stream to its end, or until there is a channel with a newer certificate; return that."""
-        stream = DiscoveryStream(channel, SERVICE, METHODS, self._client, self._apply, self._follow_up)
+        stream = DiscoveryStream(channel, SERVICE, METHODS, self._client, self._apply, self._follow_up, self._prepare)
         talking = asyncio.create_task(stream.run(self._alive))
         renewing = asyncio.create_task(self._dial_when_renewed())
         try:
@@ -159,6 +162,17 @@ class XdsClient:
         else:
             raise error
 
+    async def _prepare(self, update: Update) -> None:
+        """Compile while requests go on; a fault stays for `_apply`, which meets it again and words it."""
+        slice_ends = time.monotonic() + SLICE_S
+        try:
+            for _ in self.compiler.prepare(update.candidate):
+                if time.monotonic() > slice_ends:
+                    await asyncio.sleep(0)
+                    slice_ends = time.monotonic() + SLICE_S
+        except (MeshError, *OWN_FAULTS):
+            return
+
     def _apply(self, update: Update) -> None:
         """Compile what would be held; a ConfigNack goes back to the control plane as it is worded."""
         short = SHORT_NAME.get(update.type_url, "other")
@@ -179,7 +193,7 @@ class XdsClient:
         """
         try:
             return self.compiler.apply(update.candidate)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except OWN_FAULTS as error:
             log.exception("compiling resources failed, keeping the present tables")
             raise LocalProtocolError(f"compiling: a fault of this proxy, {type(error).__name__}: {error}") from error
 

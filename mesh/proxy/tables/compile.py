@@ -6,6 +6,9 @@ What is still missing for that makes it *warming*: the old one, if there is one,
 has come, or was waited for long enough (`warming`). A route to a cluster that is not there is no fault of the table; it
 answers NC when it is used.
 
+Compiling a thousand resources takes longer than a request may wait: who has requests calls `prepare` first, which
+compiles with a pause after each resource and changes nothing that is in force; `apply` then finds the work done.
+
 An object that did not change is the same object in the next tables, so that whoever keeps state beside it can tell.
 """
 
@@ -17,9 +20,10 @@ from typing import Generic, Protocol, TypeVar
 
 from mesh.proxy.tables.compile_clusters import ClusterDraft, compile_cluster
 from mesh.proxy.tables.compile_endpoints import compile_endpoints
-from mesh.proxy.tables.compile_listeners import ListenerDraft, compile_listener
+from mesh.proxy.tables.compile_listeners import ListenerDraft, compile_listener_steps
 from mesh.proxy.tables.compile_routes import compile_routes
 from mesh.proxy.tables.model import EMPTY, Cluster, Endpoint, Listener, ProxyTables, RouteTable
+from mesh.proxy.tables.steps import Steps, at_once
 from mesh.proxy.tables.warming import Warming
 from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 
@@ -49,11 +53,20 @@ HeldResources = Mapping[str, Mapping[str, Held]]
 class _Kind(Generic[T]):
     """The compiled resources of one type, by name, with the version that each was compiled from."""
 
-    def __init__(self, type_url: str, compile_one: Callable[[str, bytes], T]) -> None:
+    def __init__(self, type_url: str, compile_steps: Callable[[str, bytes, T | None], Steps[T]]) -> None:
         self.type_url = type_url
-        self._compile_one = compile_one
+        self._compile_steps = compile_steps
         self._versions: dict[str, str] = {}
+        self._prepared: dict[str, tuple[str, T]] = {}  # name -> version, value
         self.values: dict[str, T] = {}
+
+    def prepare(self, held: HeldResources) -> Steps[None]:
+        """Compile what is new, for `compiled` to find."""
+        self._prepared = {}
+        for name, resource in held.get(self.type_url, {}).items():
+            if self._versions.get(name) != resource.version:
+                value = yield from self._steps(name, resource)
+                self._prepared[name] = (resource.version, value)
 
     def compiled(self, held: HeldResources) -> tuple[dict[str, str], dict[str, T]]:
         """Compile what is new; returns the next versions and values and changes nothing."""
@@ -63,13 +76,29 @@ class _Kind(Generic[T]):
             versions[name] = resource.version
             if self._versions.get(name) == resource.version:
                 values[name] = self.values[name]
+            elif name in self._prepared and self._prepared[name][0] == resource.version:
+                values[name] = self._prepared[name][1]
             else:
-                values[name] = self._compile_one(name, resource.body)
+                values[name] = at_once(self._steps(name, resource))
         return versions, values
 
     def take(self, compiled: tuple[dict[str, str], dict[str, T]]) -> None:
         """Make what `compiled` returned the present state."""
         self._versions, self.values = compiled
+        self._prepared = {}
+
+    def _steps(self, name: str, resource: Held) -> Steps[T]:
+        return self._compile_steps(name, resource.body, self.values.get(name))
+
+
+def _in_one_step(compile_one: Callable[[str, bytes], T]) -> Callable[[str, bytes, T | None], Steps[T]]:
+    """Return steps that are one: a pause, then all of it."""
+
+    def steps(name: str, body: bytes, _: T | None) -> Steps[T]:
+        yield
+        return compile_one(name, body)
+
+    return steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +118,10 @@ class Compiler:
     def __init__(self, previous: ProxyTables = EMPTY) -> None:
         self.tables = previous
         self._warming = Warming()
-        self._clusters: _Kind[ClusterDraft] = _Kind(CLUSTER, compile_cluster)
-        self._endpoints: _Kind[tuple[Endpoint, ...]] = _Kind(ENDPOINTS, compile_endpoints)
-        self._listeners: _Kind[ListenerDraft] = _Kind(LISTENER, compile_listener)
-        self._routes: _Kind[RouteTable] = _Kind(ROUTES, compile_routes)
+        self._clusters: _Kind[ClusterDraft] = _Kind(CLUSTER, _in_one_step(compile_cluster))
+        self._endpoints: _Kind[tuple[Endpoint, ...]] = _Kind(ENDPOINTS, _in_one_step(compile_endpoints))
+        self._listeners: _Kind[ListenerDraft] = _Kind(LISTENER, compile_listener_steps)
+        self._routes: _Kind[RouteTable] = _Kind(ROUTES, _in_one_step(compile_routes))
         self._linked_clusters: dict[str, _Linked[Cluster]] = {}
         self._linked_listeners: dict[str, _Linked[Listener]] = {}
 
@@ -109,6 +138,15 @@ class Compiler:
             ENDPOINTS: frozenset(draft.eds_name for draft in clusters if draft.eds_name is not None),
             ROUTES: frozenset(name for draft in listeners for name in draft.rds_names.values()),
         }
+
+    def prepare(self, held: HeldResources) -> Steps[None]:
+        """Compile what `apply` will want of the same resources, in steps; nothing that is in force changes.
+
+        Raises:
+            ConfigNack: a resource cannot be taken; `apply` would say the same.
+        """
+        for kind in (self._clusters, self._endpoints, self._listeners, self._routes):
+            yield from kind.prepare(held)
 
     def apply(self, held: HeldResources) -> ProxyTables:
         """Return the tables for what is held now, and remember them.

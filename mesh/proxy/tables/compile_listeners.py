@@ -1,9 +1,13 @@
-"""Listener -> `Listener`, the routes that come by RDS still missing."""
+"""Listener -> `Listener`, the routes that come by RDS still missing.
+
+All that a host may call is one listener with a chain for each service. So it is compiled chain by chain, with a pause
+after each, and a chain that is byte by byte as it was is not compiled again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -19,8 +23,9 @@ from mesh.proxy.tables import compile_managers, compile_rbac, compile_tls
 from mesh.proxy.tables.compile_endpoints import UNDERSTOOD as ADDRESSES
 from mesh.proxy.tables.compile_endpoints import socket_address
 from mesh.proxy.tables.model import DownstreamTls, FilterChain, HttpChain, Listener, RouteTable, TcpChain
-from mesh.proxy.tables.nack import Place, fields, open_typed, unpack
+from mesh.proxy.tables.nack import Place, fields, open_resource, open_typed, require_understood
 from mesh.proxy.tables.rbac import Filter
+from mesh.proxy.tables.steps import Steps, at_once
 
 _LISTENER = "envoy.config.listener.v3."
 UNDERSTOOD = {
@@ -43,10 +48,14 @@ _DIRECTIONS = {base_pb2.INBOUND: True, base_pb2.OUTBOUND: False}
 
 @dataclass(frozen=True, slots=True)
 class ListenerDraft:
-    """A listener, and for the chains whose routes come by RDS: chain name -> name of the routes."""
+    """A listener, and for the chains whose routes come by RDS: chain name -> name of the routes.
+
+    `chains` are those it was made of, by their messages, for the next version of it.
+    """
 
     listener: Listener
     rds_names: Mapping[str, str]
+    chains: Mapping[bytes, tuple[FilterChain, str | None]] = field(default_factory=dict, compare=False, repr=False)
 
     def link(self, routes: Mapping[str, RouteTable]) -> Listener:
         """Return the listener with its routes; all names in `rds_names` must be there."""
@@ -73,8 +82,18 @@ def compile_listener(name: str, body: bytes) -> ListenerDraft:
     Raises:
         ConfigNack: a field, filter or value that is not implemented.
     """
+    return at_once(compile_listener_steps(name, body, None))
+
+
+def compile_listener_steps(name: str, body: bytes, before: ListenerDraft | None) -> Steps[ListenerDraft]:
+    """Compile one LDS resource, with a pause before each chain that is not in `before`.
+
+    Raises:
+        ConfigNack: a field, filter or value that is not implemented.
+    """
     at = Place(name)
-    message = unpack(body, listener_pb2.Listener, UNDERSTOOD, at)
+    message = open_resource(body, listener_pb2.Listener, UNDERSTOOD, at)
+    _require_head_understood(message, at)
     if message.name != name:
         raise at.field("name").nack(f"it says {message.name!r}, the resource is {name!r}")
     if message.traffic_direction not in _DIRECTIONS:
@@ -83,9 +102,24 @@ def compile_listener(name: str, body: bytes) -> ListenerDraft:
     address, port = socket_address(message.address, at.field("address"))
     is_inbound = _DIRECTIONS[message.traffic_direction]
     builder = _Chains(Listener(name, address, port, is_inbound))
+    known = before.chains if before is not None and before.listener.is_inbound == is_inbound else {}
     for chain, where in at.each("filter_chains", message.filter_chains):
-        builder.add(chain, where)
+        key = chain.SerializeToString(deterministic=True)
+        compiled = known.get(key)
+        if compiled is None:
+            yield
+            require_understood(chain, UNDERSTOOD, where)
+            compiled = _chain(chain, where, is_inbound=is_inbound)
+        builder.add(chain, where, key, compiled)
     return builder.finish()
+
+
+def _require_head_understood(message: Any, at: Place) -> None:
+    """Walk everything but the chains."""
+    head = listener_pb2.Listener()
+    head.CopyFrom(message)
+    head.ClearField("filter_chains")
+    require_understood(head, UNDERSTOOD, at)
 
 
 def _require_original_dst(message: Any, at: Place) -> None:
@@ -106,12 +140,14 @@ class _Chains:
         self.by_port: dict[int, FilterChain] = {}
         self.rds_names: dict[str, str] = {}
         self.names: set[str] = set()
+        self.compiled: dict[bytes, tuple[FilterChain, str | None]] = {}
 
-    def add(self, message: Any, at: Place) -> None:
+    def add(self, message: Any, at: Place, key: bytes, compiled: tuple[FilterChain, str | None]) -> None:
         if not message.name or message.name in self.names:
             raise at.field("name").nack(f"a chain needs a name of its own, found {message.name!r}")
         self.names.add(message.name)
-        chain, rds_name = _chain(message, at, is_inbound=self.listener.is_inbound)
+        self.compiled[key] = compiled
+        chain, rds_name = compiled
         if rds_name is not None:
             self.rds_names[chain.name] = rds_name
         self._place(chain, message.filter_chain_match, at.field("filter_chain_match"))
@@ -120,7 +156,7 @@ class _Chains:
         listener = replace(
             self.listener, by_address_and_port=self.by_both, by_address=self.by_address, by_port=self.by_port
         )
-        return ListenerDraft(listener, self.rds_names)
+        return ListenerDraft(listener, self.rds_names, self.compiled)
 
     def _place(self, chain: FilterChain, match: Any, at: Place) -> None:
         addresses = [_single_address(one, where) for one, where in at.each("prefix_ranges", match.prefix_ranges)]

@@ -134,15 +134,24 @@ def unpack(body: bytes, expected: type[Message], understood: Understood, at: Pla
     Raises:
         ConfigNack: not an `Any`, of another type, or with a field that is not understood.
     """
+    message = open_resource(body, expected, understood, at)
+    require_understood(message, understood, at)
+    return message
+
+
+def open_resource(body: bytes, expected: type[Message], understood: Understood, at: Place) -> Any:
+    """Open a resource (serialised `Any`) and return the message; what is in it still has to be walked.
+
+    Raises:
+        ConfigNack: not an `Any`, or of another type.
+    """
     try:
         packed = any_pb2.Any.FromString(body)
     except DecodeError as error:
         raise at.nack("the resource is not a google.protobuf.Any") from error
     if not packed.Is(expected.DESCRIPTOR):
         raise at.nack(f"expected a {expected.DESCRIPTOR.full_name}, found {packed.type_url or 'nothing'}")
-    message = _open_any(packed, understood, at)
-    require_understood(message, understood, at)
-    return message
+    return _open_any(packed, understood, at)
 
 
 def open_typed(message: Any, expected: type[Message], at: Place) -> Any:

@@ -18,7 +18,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest as Re
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse as Response
 
 from mesh.base.errors import RemoteProtocolError
-from mesh.xds.client.held import Apply, Held, Holdings, Update, judge, refusal, require_type
+from mesh.xds.client.held import Apply, Held, Holdings, Offer, Update, judge, refusal, require_type
 
 
 class DeltaClient(Holdings):
@@ -63,18 +63,25 @@ class DeltaClient(Holdings):
             response: as received.
             apply: takes the update over, or raises a MeshError.
         """
+        offer = self.offer(response)
+        return [] if offer is None else self.settle(offer, judge(apply, offer))
+
+    def offer(self, response: Response) -> Offer[Response] | None:
+        """Read a response; None for a type that was never asked for."""
         if response.type_url not in self._interests:
-            return []
+            return None
         try:
-            update = self._read(response)
-            reason = judge(apply, update)
+            return Offer(response, self._read(response))
         except RemoteProtocolError as error:
-            reason = str(error)
-        answer = Request(type_url=response.type_url, response_nonce=response.nonce)
-        if reason is None:
-            self.held = dict(update.candidate)
-        else:
+            return Offer(response, None, str(error))
+
+    def settle(self, offer: Offer[Response], reason: str | None) -> list[Request]:
+        """Hold what was offered, or leave everything as it was for a reason; return the ACK or NACK."""
+        answer = Request(type_url=offer.response.type_url, response_nonce=offer.response.nonce)
+        if reason is not None:
             answer.error_detail.CopyFrom(refusal(reason))
+        elif offer.update is not None:
+            self.held = dict(offer.update.candidate)
         return [answer]
 
     def _read(self, response: Response) -> Update:

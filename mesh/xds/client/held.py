@@ -3,21 +3,27 @@
 A response is judged as a whole: `apply` sees what would be held with it, and either returns (then it is held, and the
 server gets an ACK) or raises a `MeshError` (then everything stays as it was, and the server gets a NACK with the text).
 There is nothing in between, so what is held has always been accepted as a whole.
+
+`receive` does that in one go. Who needs time to look at an update takes its three steps one by one: `offer` reads the
+response, `judge` asks, `settle` holds what was taken and words the answer. No other response may come in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from envoy.config.core.v3 import base_pb2
-from google.protobuf.any_pb2 import Any
+from google.protobuf import any_pb2
 from google.rpc.status_pb2 import Status
 
 from mesh.base.errors import MeshError, RemoteProtocolError
 
 INVALID_ARGUMENT = 3  # google.rpc.Code; what Envoy puts into a NACK is INTERNAL (13), the text is what counts
 MAX_ERROR_TEXT = 4000
+
+Response = TypeVar("Response")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,15 @@ class Update:
 
 Apply = Callable[[Update], None]
 """Take an update over, or raise a MeshError that says why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Generic[Response]):
+    """A response that was read: what it would change; None: nothing, since it has a fault."""
+
+    response: Response
+    update: Update | None
+    fault: str = ""
 
 
 @dataclass(slots=True)
@@ -109,10 +124,12 @@ def client_node(host: str, service: str, datacenter: str) -> base_pb2.Node:
     return node
 
 
-def judge(apply: Apply, update: Update) -> str | None:
+def judge(apply: Apply, offer: Offer[Any]) -> str | None:
     """Offer an update; return None when it was taken, else the reason it was not."""
+    if offer.update is None:
+        return offer.fault
     try:
-        apply(update)
+        apply(offer.update)
     except MeshError as refusal:
         return str(refusal) or type(refusal).__name__
     return None
@@ -123,7 +140,7 @@ def refusal(reason: str) -> Status:
     return Status(code=INVALID_ARGUMENT, message=reason[:MAX_ERROR_TEXT])
 
 
-def require_type(resource: Any, type_url: str) -> None:
+def require_type(resource: any_pb2.Any, type_url: str) -> None:
     """Refuse a resource of another type than its response announces.
 
     Raises:

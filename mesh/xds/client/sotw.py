@@ -21,7 +21,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 
 from mesh.base.errors import RemoteProtocolError
-from mesh.xds.client.held import Apply, Held, Holdings, Update, judge, refusal, require_type
+from mesh.xds.client.held import Apply, Held, Holdings, Offer, Update, judge, refusal, require_type
 from mesh.xds.types import CLUSTER, ENDPOINTS, FULL_STATE, LISTENER, ROUTES, SECRET, content_version
 
 # State of the world has no names beside its resources; each type says its own inside.
@@ -70,18 +70,25 @@ class SotwClient(Holdings):
             response: as received.
             apply: takes the update over, or raises a MeshError.
         """
-        type_url = response.type_url
-        if type_url not in self._interests:
-            return []
-        self._nonces[type_url] = response.nonce
+        offer = self.offer(response)
+        return [] if offer is None else self.settle(offer, judge(apply, offer))
+
+    def offer(self, response: Response) -> Offer[Response] | None:
+        """Read a response; None for a type that was never asked for."""
+        if response.type_url not in self._interests:
+            return None
+        self._nonces[response.type_url] = response.nonce
         try:
-            update = self._read(response)
-            reason = judge(apply, update)
+            return Offer(response, self._read(response))
         except RemoteProtocolError as error:
-            reason = str(error)
-        if reason is None:
-            self.held = dict(update.candidate)
-            self._versions[type_url] = response.version_info
+            return Offer(response, None, str(error))
+
+    def settle(self, offer: Offer[Response], reason: str | None) -> list[Request]:
+        """Hold what was offered, or leave everything as it was for a reason; return the ACK or NACK."""
+        type_url = offer.response.type_url
+        if reason is None and offer.update is not None:
+            self.held = dict(offer.update.candidate)
+            self._versions[type_url] = offer.response.version_info
         answer = self._request(type_url)
         if reason is not None:
             answer.error_detail.CopyFrom(refusal(reason))

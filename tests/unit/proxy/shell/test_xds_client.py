@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 import pytest
 
 from mesh.base.errors import LocalProtocolError, MeshError
+from mesh.proxy.shell import xds_client
 from mesh.proxy.shell.xds_client import XdsClient
 from mesh.proxy.tables.model import EMPTY, ProxyTables
 from mesh.proxy.tables.nack import ConfigNack
@@ -52,6 +55,49 @@ def test_what_cannot_be_compiled_is_refused_and_nothing_changes(
         refusing._apply(Update(CLUSTER, frozenset(), frozenset(), {}))
     assert taken == []
     assert said in refusing.last_refusal
+
+
+class Laborious:
+    """A compiler that needs many steps, and may fail on the way."""
+
+    def __init__(self, steps: int, error: Exception | None = None) -> None:
+        self.steps, self.error = steps, error
+        self.done = 0
+
+    def prepare(self, _: Any) -> Iterator[None]:
+        for _ in range(self.steps):
+            yield
+            self.done += 1
+        if self.error is not None:
+            raise self.error
+
+
+def test_others_have_their_turn_while_much_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xds_client, "SLICE_S", -1.0)  # each step is one too long
+    busy = client([])
+    work = Laborious(100)
+    busy.compiler = work  # type: ignore[assignment]
+    seen: list[int] = []
+
+    async def request() -> None:
+        while work.done < work.steps:
+            seen.append(work.done)
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(request())
+            group.create_task(busy._prepare(Update(CLUSTER, frozenset(), frozenset(), {})))
+
+    asyncio.run(both())
+    assert len(set(seen)) > work.steps // 2
+
+
+@pytest.mark.parametrize("error", [ConfigNack("c", "lb_policy", "no"), KeyError("x")], ids=["refused", "our fault"])
+def test_a_fault_while_preparing_waits_for_the_decision(error: Exception) -> None:
+    preparing = client([])
+    preparing.compiler = Laborious(1, error)  # type: ignore[assignment]
+    asyncio.run(preparing._prepare(Update(CLUSTER, frozenset(), frozenset(), {})))
 
 
 def test_what_compiles_is_in_force_at_once() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
+from envoy.config.listener.v3.listener_pb2 import Listener as ListenerMessage
 
+from mesh.proxy.tables import compile as compile_module
 from mesh.proxy.tables.compile import Compiler, HeldResources, compile_tables
 from mesh.proxy.tables.model import EMPTY, HttpChain, ProxyTables, RequestView, TcpChain, Verdict
 from mesh.proxy.tables.nack import ConfigNack
@@ -13,7 +15,7 @@ from mesh.xds.build.resources import build_resources
 from mesh.xds.snapshot import ProxySnapshot
 from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 from tests.fakes.sample_mesh import ACCESS_LOG, LEDGER, ORDER, PAYMENT, spiffe_id
-from tests.fakes.xds import HeldResource, pack
+from tests.fakes.xds import HeldResource, changed, pack
 
 
 def held_by(snapshot: ProxySnapshot) -> dict[str, dict[str, HeldResource]]:
@@ -222,6 +224,70 @@ def test_a_refused_resource_changes_nothing() -> None:
         compiler.apply(broken)
     assert compiler.tables is before
     assert compiler.apply(held).clusters["payment-service"] is before.clusters["payment-service"]
+
+
+# ---------------------------------------------------------------------------------------- in steps
+
+
+def steps_of(compiler: Compiler, held: HeldResources) -> int:
+    return sum(1 for _ in compiler.prepare(held))
+
+
+def test_what_was_prepared_is_taken_and_until_then_nothing_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = Compiler()
+    held = held_by(PAYMENT)
+    assert steps_of(compiler, held) >= sum(len(resources) for resources in held.values())
+    assert compiler.tables is EMPTY
+    assert compiler.wanted == {ENDPOINTS: frozenset(), ROUTES: frozenset()}
+    monkeypatch.setattr(compile_module, "at_once", lambda _: pytest.fail("it was compiled already"))
+    tables = compiler.apply(held)
+    assert tables.clusters == compile_clean(monkeypatch, held).clusters
+
+
+def compile_clean(monkeypatch: pytest.MonkeyPatch, held: HeldResources) -> ProxyTables:
+    monkeypatch.undo()
+    return compile_tables(held)
+
+
+def test_what_changed_after_it_was_prepared_is_compiled_anew() -> None:
+    compiler = Compiler()
+    held = held_by(PAYMENT)
+    steps_of(compiler, held)
+    other = ClusterMessage(name="local_app", connect_timeout={"seconds": 77})
+    held[CLUSTER]["local_app"] = HeldResource("another version", pack(other))
+    assert compiler.apply(held).clusters["local_app"].connect_timeout_s == 77
+
+
+def test_what_is_refused_while_it_is_prepared_is_refused_again_and_changes_nothing() -> None:
+    compiler = Compiler()
+    before = compiler.apply(held_by(PAYMENT))
+    bad = {CLUSTER: {"bad": HeldResource("1", pack(ClusterMessage(name="bad", dns_refresh_rate={"seconds": 1})))}}
+    for _ in range(2):
+        with pytest.raises(ConfigNack, match="dns_refresh_rate"):
+            steps_of(compiler, bad)
+        with pytest.raises(ConfigNack, match="dns_refresh_rate"):
+            compiler.apply(bad)
+    assert compiler.tables is before
+
+
+def test_of_a_listener_with_many_chains_only_those_that_changed_are_compiled() -> None:
+    compiler = Compiler()
+    held = held_by(PAYMENT)
+    before = compiler.apply(held)
+
+    def change(message: ListenerMessage) -> None:
+        chain = next(one for one in message.filter_chains if one.name == "outbound_ledger-service")
+        chain.filter_chain_match.destination_port.value = 9001
+
+    body = changed(held[LISTENER]["outbound"].body, ListenerMessage, change)
+    held[LISTENER]["outbound"] = HeldResource("another version", body)
+    assert steps_of(compiler, held) == 1
+    after = compiler.apply(held).listeners["outbound"]
+    kept = before.listeners["outbound"].find("240.0.0.2", 80)
+    assert kept is not None
+    assert after.find("240.0.0.2", 80) == kept
+    assert after.find("240.0.0.3", 9000) is None
+    assert after.find("240.0.0.3", 9001) is not None
 
 
 def test_what_is_held_says_what_else_to_ask_for() -> None:

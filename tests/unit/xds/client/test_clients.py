@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from envoy.service.discovery.v3.discovery_pb2 import (
     DeltaDiscoveryRequest,
@@ -86,6 +88,19 @@ def test_a_resource_of_another_type_is_refused(client: DeltaClient | SotwClient)
 def test_a_type_that_was_not_asked_for_is_ignored(client: DeltaClient | SotwClient) -> None:
     response = (DeltaDiscoveryResponse if isinstance(client, DeltaClient) else DiscoveryResponse)(type_url=LISTENER)
     assert client.receive(response, refuse_bad) == []
+
+
+def test_what_is_offered_is_held_only_when_that_is_settled(client: DeltaClient | SotwClient) -> None:
+    offer: Any
+    if isinstance(client, DeltaClient):
+        offer = client.offer(DeltaDiscoveryResponse.FromString(delta_response(CLUSTER, "v", "n", [A1], [])))
+    else:
+        offer = client.offer(DiscoveryResponse.FromString(sotw_response(CLUSTER, "v", "n", [A1])))
+    assert names(client) == set()
+    (nack,) = client.settle(offer, "not yet")
+    assert (nack.error_detail.message, names(client)) == ("not yet", set())
+    (ack,) = client.settle(offer, None)
+    assert (ack.response_nonce, names(client)) == ("n", {"a"})
 
 
 def test_names_that_were_not_asked_for_are_not_held(client: DeltaClient | SotwClient) -> None:
