@@ -31,6 +31,7 @@ TRANSLATED = (
     "mesh/proxy/tables/match.py",
     "mesh/proxy/tables/model.py",
     "mesh/proxy/tables/rbac.py",
+    "mesh/proxy/tables/routes.py",
     "mesh/proxy/shell/access_log.py",
     "mesh/proxy/shell/report.py",
     "mesh/telemetry/accesslog.py",

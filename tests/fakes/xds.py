@@ -7,6 +7,10 @@ from typing import Any
 
 from google.protobuf import any_pb2
 
+from mesh.xds.build.resources import build_resources
+from mesh.xds.snapshot import ProxySnapshot
+from tests.fakes.sample_mesh import ACCESS_LOG
+
 
 @dataclass(frozen=True)
 class HeldResource:
@@ -14,6 +18,15 @@ class HeldResource:
 
     version: str
     body: bytes
+
+
+def held_by(snapshot: ProxySnapshot) -> dict[str, dict[str, HeldResource]]:
+    """Return all that the control plane builds for a proxy, by type and name."""
+    built = build_resources(snapshot, ACCESS_LOG)
+    return {
+        url: {name: HeldResource(one.version, one.body) for name, one in resources.items()}
+        for url, resources in built.items()
+    }
 
 
 def pack(message: Any) -> bytes:

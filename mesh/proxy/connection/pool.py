@@ -130,6 +130,8 @@ class Pool:
     def drop_endpoints(self, keys: Iterable[tuple[str, int]]) -> None:
         """Close idle connections to endpoints that left the mesh; those in use close when they come back."""
         gone = frozenset(keys)
+        if not gone:
+            return
         self._close_idle(lambda connection: connection.endpoint.key in gone)
 
     def sweep(self, now: float) -> None:

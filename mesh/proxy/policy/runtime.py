@@ -130,10 +130,12 @@ class ClusterRuntime:
 class Runtimes:
     """The runtimes of all clusters, by name."""
 
-    __slots__ = ("_rng", "by_name")
+    __slots__ = ("_index", "_rng", "_users", "by_name")
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
+        self._index = 0  # of the tables that were applied last
+        self._users: dict[Key, int] = {}  # how many clusters have an endpoint
         self.by_name: dict[str, ClusterRuntime] = {}
 
     def apply(self, tables: ProxyTables, *, now: float) -> frozenset[Key]:
@@ -142,16 +144,39 @@ class Runtimes:
         Returns:
             The keys of endpoints that no cluster has any more: their pooled connections may go.
         """
-        before = self._keys()
-        for name in self.by_name.keys() - tables.clusters.keys():
-            del self.by_name[name]
-        for name, cluster in tables.clusters.items():
-            runtime = self.by_name.get(name)
+        touched = tables.touched if tables.index == self._index + 1 else None
+        self._index = tables.index
+        names = self.by_name.keys() | tables.clusters.keys() if touched is None else touched
+        left: set[Key] = set()
+        for name in names:
+            left.update(self._follow(name, tables.clusters.get(name), now=now))
+        gone = frozenset(key for key in left if not self._users[key])
+        for key in gone:
+            del self._users[key]
+        return gone
+
+    def _follow(self, name: str, cluster: Cluster | None, *, now: float) -> Collection[Key]:
+        """Follow one cluster; return the endpoints that it had and has no more."""
+        runtime = self.by_name.get(name)
+        if runtime is not None and runtime.cluster is cluster:
+            return ()
+        before = runtime.stats.keys() if runtime is not None else frozenset[Key]()
+        if cluster is None:
+            self.by_name.pop(name, None)
+            after: Collection[Key] = ()
+        else:
             if runtime is None:
-                self.by_name[name] = ClusterRuntime(cluster, now=now, rng=self._rng)
-            elif runtime.cluster is not cluster:
+                runtime = self.by_name[name] = ClusterRuntime(cluster, now=now, rng=self._rng)
+            else:
                 runtime.set_cluster(cluster, now=now)
-        return before - self._keys()
+            after = runtime.stats.keys()
+        left = [key for key in before if key not in after]
+        for key in after:
+            if key not in before:
+                self._users[key] = self._users.get(key, 0) + 1
+        for key in left:
+            self._users[key] -= 1
+        return left
 
     def get(self, cluster: str) -> ClusterRuntime | None:
         """Return the runtime of a cluster; None is `Failure.NO_CLUSTER` (flag NC)."""
@@ -160,9 +185,6 @@ class Runtimes:
     def tick(self, *, now: float) -> tuple[tuple[str, Key], ...]:
         """Let every cluster sweep when it is due; return (cluster, endpoint) of those that came back."""
         return tuple((name, key) for name, runtime in self.by_name.items() for key in runtime.tick(now=now))
-
-    def _keys(self) -> frozenset[Key]:
-        return frozenset(key for runtime in self.by_name.values() for key in runtime.stats)
 
 
 def _status_of(outcome: Outcome | None) -> int | None:

@@ -20,6 +20,7 @@ from mesh.base.errors import LocalProtocolError, MeshError
 from mesh.proxy.shell.sds_client import Secrets
 from mesh.proxy.shell.streams import CHANNEL_OPTIONS, Backoff, DiscoveryStream, said
 from mesh.proxy.tables.compile import Compiler
+from mesh.proxy.tables.kinds import Change
 from mesh.proxy.tables.model import ProxyTables
 from mesh.telemetry.metrics import Metrics
 from mesh.xds.bootstrap import Bootstrap
@@ -33,7 +34,8 @@ log = logging.getLogger("mesh.sidecar")
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHODS = ("DeltaAggregatedResources", "StreamAggregatedResources")
 DIAL_TIMEOUT_S = 10.0
-SLICE_S = 0.001  # of compiling, between which requests have their turn
+SLICE_S, MAX_SLICE_S = 0.001, 0.005  # of compiling, between which requests have their turn
+SLICE_GROWTH = 0.01  # for each second that an update is under way
 OWN_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of code that compiles
 
 
@@ -61,6 +63,7 @@ class XdsClient:
         self._secrets: Secrets | None = None
         self._has_new_secrets = asyncio.Event()
         self.compiler = Compiler()
+        self._told: dict[str, frozenset[str]] = {}  # what the client machine was told to watch, by type
         self.is_connected = False
         self.last_refusal = ""
 
@@ -118,9 +121,13 @@ class XdsClient:
             raise
         return channel
 
+    def stream(self, channel: aio.Channel) -> DiscoveryStream:
+        """Return a stream over a channel, not begun yet."""
+        return DiscoveryStream(channel, SERVICE, METHODS, self._client, self._apply, self._follow_up, self._prepare)
+
     async def _talk(self, channel: aio.Channel) -> aio.Channel | None:
         """Run one stream to its end, or until there is a channel with a newer certificate; return that."""
-        stream = DiscoveryStream(channel, SERVICE, METHODS, self._client, self._apply, self._follow_up, self._prepare)
+        stream = self.stream(channel)
         talking = asyncio.create_task(stream.run(self._alive))
         renewing = asyncio.create_task(self._dial_when_renewed())
         try:
@@ -164,14 +171,19 @@ class XdsClient:
 
     async def _prepare(self, update: Update) -> None:
         """Compile while requests go on; a fault stays for `_apply`, which meets it again and words it."""
-        slice_ends = time.monotonic() + SLICE_S
+        began = time.monotonic()
+        slice_ends = began + SLICE_S
         try:
-            for _ in self.compiler.prepare(update.candidate):
+            for _ in self.compiler.prepare(update.candidate, _change(update)):
                 if time.monotonic() > slice_ends:
                     await asyncio.sleep(0)
-                    slice_ends = time.monotonic() + SLICE_S
-        except (MeshError, *OWN_FAULTS):
+                    now = time.monotonic()
+                    # On a sidecar that is fully occupied a slice has its turn rarely: a long update takes more.
+                    slice_ends = now + min(MAX_SLICE_S, SLICE_S + (now - began) * SLICE_GROWTH)
+        except MeshError:
             return
+        except OWN_FAULTS:
+            log.exception("compiling ahead failed, compiling at once")
 
     def _apply(self, update: Update) -> None:
         """Compile what would be held; a ConfigNack goes back to the control plane as it is worded."""
@@ -192,7 +204,7 @@ class XdsClient:
             MeshError: the candidate is not taken, and why.
         """
         try:
-            return self.compiler.apply(update.candidate)
+            return self.compiler.apply(update.candidate, _change(update))
         except OWN_FAULTS as error:
             log.exception("compiling resources failed, keeping the present tables")
             raise LocalProtocolError(f"compiling: a fault of this proxy, {type(error).__name__}: {error}") from error
@@ -201,5 +213,11 @@ class XdsClient:
         """Ask for the endpoints and routes that the clusters and listeners held now point at."""
         requests: list[Any] = []
         for type_url, names in self.compiler.wanted.items():
-            requests += self._client.watch(type_url, names)
+            if self._told.get(type_url) is not names:
+                self._told[type_url] = names
+                requests += self._client.watch(type_url, names)
         return requests
+
+
+def _change(update: Update) -> Change:
+    return Change(update.type_url, update.changed | update.removed)

@@ -8,7 +8,8 @@ from envoy.config.core.v3 import address_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from mesh.proxy.tables.model import Endpoint
-from mesh.proxy.tables.nack import Place, fields, unpack
+from mesh.proxy.tables.nack import Place, fields, open_resource, require_understood
+from mesh.proxy.tables.steps import Steps, at_once
 
 UNDERSTOOD = {
     "envoy.config.endpoint.v3.ClusterLoadAssignment": fields("cluster_name endpoints"),
@@ -36,18 +37,38 @@ def compile_endpoints(name: str, body: bytes) -> tuple[Endpoint, ...]:
     Raises:
         ConfigNack: a field that is not implemented, or two endpoints at one address and port.
     """
+    return at_once(compile_endpoints_steps(name, body, None))
+
+
+def compile_endpoints_steps(name: str, body: bytes, _: tuple[Endpoint, ...] | None) -> Steps[tuple[Endpoint, ...]]:
+    """Compile one EDS resource, with a pause before each endpoint.
+
+    Raises:
+        ConfigNack: a field that is not implemented, or two endpoints at one address and port.
+    """
     at = Place(name)
-    assignment = unpack(body, endpoint_pb2.ClusterLoadAssignment, UNDERSTOOD, at)
+    assignment = open_resource(body, endpoint_pb2.ClusterLoadAssignment, UNDERSTOOD, at)
+    require_understood(assignment, UNDERSTOOD, at, besides="endpoints")
     if assignment.cluster_name != name:
         raise at.field("cluster_name").nack(f"it says {assignment.cluster_name!r}, the resource is {name!r}")
-    return endpoints_of(assignment, at)
+    for group, where in at.each("endpoints", assignment.endpoints):
+        require_understood(group, UNDERSTOOD, where, besides="lb_endpoints")
+        for one, place in where.each("lb_endpoints", group.lb_endpoints):
+            yield
+            require_understood(one, UNDERSTOOD, place)
+    return (yield from _endpoints_steps(assignment, at))
 
 
 def endpoints_of(assignment: Any, at: Place) -> tuple[Endpoint, ...]:
-    """Compile the endpoints of an assignment, from EDS or written into a cluster."""
+    """Compile the endpoints of an assignment that is written into a cluster, and was walked with it."""
+    return at_once(_endpoints_steps(assignment, at))
+
+
+def _endpoints_steps(assignment: Any, at: Place) -> Steps[tuple[Endpoint, ...]]:
     found: dict[tuple[str, int], Endpoint] = {}
     for group, where in at.each("endpoints", assignment.endpoints):
         for one, place in where.each("lb_endpoints", group.lb_endpoints):
+            yield
             endpoint = _endpoint(one, group.locality.zone, place)
             if endpoint.key in found:
                 raise place.nack(f"a second endpoint at {endpoint.address}:{endpoint.port}")

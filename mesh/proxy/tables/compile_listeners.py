@@ -1,13 +1,14 @@
 """Listener -> `Listener`, the routes that come by RDS still missing.
 
 All that a host may call is one listener with a chain for each service. So it is compiled chain by chain, with a pause
-after each, and a chain that is byte by byte as it was is not compiled again.
+before each, and a chain that is byte by byte as it was is not compiled again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Any
 
@@ -48,26 +49,34 @@ _DIRECTIONS = {base_pb2.INBOUND: True, base_pb2.OUTBOUND: False}
 
 @dataclass(frozen=True, slots=True)
 class ListenerDraft:
-    """A listener, and for the chains whose routes come by RDS: chain name -> name of the routes.
+    """A listener, and for the chains whose routes come by RDS: chain name -> name of the routes, and the way back.
 
-    `chains` are those it was made of, by their messages, for the next version of it.
+    `places` says for the name of routes where the chains are that want them: which table of the listener (in the
+    order of its fields), and the key there. `chains` are those it was made of, by a digest of their messages, for
+    its next version.
     """
 
     listener: Listener
     rds_names: Mapping[str, str]
+    places: Mapping[str, Sequence[tuple[int, Any]]]
     chains: Mapping[bytes, tuple[FilterChain, str | None]] = field(default_factory=dict, compare=False, repr=False)
 
     def link(self, routes: Mapping[str, RouteTable]) -> Listener:
-        """Return the listener with its routes; all names in `rds_names` must be there."""
-        if not self.rds_names:
-            return self.listener
-        made = self.listener
-        return replace(
-            made,
-            by_address_and_port={key: self._with_routes(one, routes) for key, one in made.by_address_and_port.items()},
-            by_address={key: self._with_routes(one, routes) for key, one in made.by_address.items()},
-            by_port={key: self._with_routes(one, routes) for key, one in made.by_port.items()},
+        """Return the listener with its routes; all names in `places` must be there."""
+        return self.relink(self.listener, routes) if self.rds_names else self.listener
+
+    def relink(self, linked: Listener, routes: Mapping[str, RouteTable]) -> Listener:
+        """Return a linked listener with these routes for those of before; all other chains stay as they are."""
+        tables: tuple[dict[Any, FilterChain], ...] = (
+            dict(linked.by_address_and_port),
+            dict(linked.by_address),
+            dict(linked.by_port),
         )
+        for name in routes:
+            for which, key in self.places[name]:
+                tables[which][key] = self._with_routes(tables[which][key], routes)
+        by_both, by_address, by_port = tables
+        return replace(linked, by_address_and_port=by_both, by_address=by_address, by_port=by_port)
 
     def _with_routes(self, chain: FilterChain, routes: Mapping[str, RouteTable]) -> FilterChain:
         name = self.rds_names.get(chain.name)
@@ -86,14 +95,14 @@ def compile_listener(name: str, body: bytes) -> ListenerDraft:
 
 
 def compile_listener_steps(name: str, body: bytes, before: ListenerDraft | None) -> Steps[ListenerDraft]:
-    """Compile one LDS resource, with a pause before each chain that is not in `before`.
+    """Compile one LDS resource, with a pause before each chain; those that `before` has are taken from there.
 
     Raises:
         ConfigNack: a field, filter or value that is not implemented.
     """
     at = Place(name)
     message = open_resource(body, listener_pb2.Listener, UNDERSTOOD, at)
-    _require_head_understood(message, at)
+    require_understood(message, UNDERSTOOD, at, besides="filter_chains")
     if message.name != name:
         raise at.field("name").nack(f"it says {message.name!r}, the resource is {name!r}")
     if message.traffic_direction not in _DIRECTIONS:
@@ -104,22 +113,14 @@ def compile_listener_steps(name: str, body: bytes, before: ListenerDraft | None)
     builder = _Chains(Listener(name, address, port, is_inbound))
     known = before.chains if before is not None and before.listener.is_inbound == is_inbound else {}
     for chain, where in at.each("filter_chains", message.filter_chains):
-        key = chain.SerializeToString(deterministic=True)
+        yield
+        key = blake2b(chain.SerializeToString(deterministic=True), digest_size=32).digest()
         compiled = known.get(key)
         if compiled is None:
-            yield
             require_understood(chain, UNDERSTOOD, where)
             compiled = _chain(chain, where, is_inbound=is_inbound)
         builder.add(chain, where, key, compiled)
     return builder.finish()
-
-
-def _require_head_understood(message: Any, at: Place) -> None:
-    """Walk everything but the chains."""
-    head = listener_pb2.Listener()
-    head.CopyFrom(message)
-    head.ClearField("filter_chains")
-    require_understood(head, UNDERSTOOD, at)
 
 
 def _require_original_dst(message: Any, at: Place) -> None:
@@ -156,7 +157,16 @@ class _Chains:
         listener = replace(
             self.listener, by_address_and_port=self.by_both, by_address=self.by_address, by_port=self.by_port
         )
-        return ListenerDraft(listener, self.rds_names, self.compiled)
+        return ListenerDraft(listener, self.rds_names, self._places(), self.compiled)
+
+    def _places(self) -> dict[str, list[tuple[int, Any]]]:
+        places: dict[str, list[tuple[int, Any]]] = {}
+        tables: tuple[Mapping[Any, FilterChain], ...] = (self.by_both, self.by_address, self.by_port)
+        for which, table in enumerate(tables):
+            for key, chain in table.items():
+                if (name := self.rds_names.get(chain.name)) is not None:
+                    places.setdefault(name, []).append((which, key))
+        return places
 
     def _place(self, chain: FilterChain, match: Any, at: Place) -> None:
         addresses = [_single_address(one, where) for one, where in at.each("prefix_ranges", match.prefix_ranges)]

@@ -11,8 +11,9 @@ from mesh.proxy.http.trusted import is_trusted_name
 from mesh.proxy.policy.request_plan import KNOWN_TOKENS
 from mesh.proxy.tables import match
 from mesh.proxy.tables.model import ClusterAction, DirectResponse, PathKind, RetryPolicy, Route, Routes, RouteTable
-from mesh.proxy.tables.nack import Place, fields, open_typed, unpack
+from mesh.proxy.tables.nack import Place, fields, open_resource, open_typed, require_understood
 from mesh.proxy.tables.routes import laid_out
+from mesh.proxy.tables.steps import Steps, at_once
 from mesh.proxy.tables.values import seconds
 
 _ROUTE = "envoy.config.route.v3."
@@ -47,20 +48,43 @@ def compile_routes(name: str, body: bytes) -> RouteTable:
     Raises:
         ConfigNack: a field or a value that is not implemented.
     """
+    return at_once(compile_routes_steps(name, body, None))
+
+
+def compile_routes_steps(name: str, body: bytes, _: RouteTable | None) -> Steps[RouteTable]:
+    """Compile one RDS resource, with a pause before each route.
+
+    Raises:
+        ConfigNack: a field or a value that is not implemented.
+    """
     at = Place(name)
-    message = unpack(body, route_pb2.RouteConfiguration, UNDERSTOOD, at)
+    message = open_resource(body, route_pb2.RouteConfiguration, UNDERSTOOD, at)
+    require_understood(message, UNDERSTOOD, at, besides="virtual_hosts")
     if message.name != name:
         raise at.field("name").nack(f"it says {message.name!r}, the resource is {name!r}")
-    return routes_of(message, at)
+    for host, where in at.each("virtual_hosts", message.virtual_hosts):
+        require_understood(host, UNDERSTOOD, where, besides="routes")
+        for route, place in where.each("routes", host.routes):
+            yield
+            require_understood(route, UNDERSTOOD, place)
+    return (yield from _routes_steps(message, at))
 
 
 def routes_of(message: Any, at: Place) -> RouteTable:
-    """Compile a RouteConfiguration, from RDS or written into a connection manager."""
+    """Compile a RouteConfiguration that is written into a connection manager, and was walked with it."""
+    return at_once(_routes_steps(message, at))
+
+
+def _routes_steps(message: Any, at: Place) -> Steps[RouteTable]:
     if message.validate_clusters.value:
         raise at.field("validate_clusters").not_implemented("refusing a route to an unknown cluster (it answers NC)")
     by_domain: dict[str, Routes] = {}
     for host, where in at.each("virtual_hosts", message.virtual_hosts):
-        routes = laid_out([_route(route, host, message, place) for route, place in where.each("routes", host.routes)])
+        compiled = []
+        for route, place in where.each("routes", host.routes):
+            yield
+            compiled.append(_route(route, host, message, place))
+        routes = laid_out(compiled)
         if not host.domains:
             raise where.field("domains").nack("a virtual host needs at least one domain")
         for domain, place in where.each("domains", host.domains):

@@ -107,7 +107,7 @@ class Route:
     """A match and an action. Header names to remove are lower case.
 
     `matches` is the whole condition, the path included; `path_kind` and `path` say that part of it once more, for
-    whoever lays routes out by path.
+    whoever lays routes out by path; of a REGEX it is the pattern.
     """
 
     name: str
@@ -121,7 +121,7 @@ class Route:
 
 
 class Routes(Protocol):
-    """The routes of one virtual host (see tables/routes.py). Cost does not grow with routes for other paths."""
+    """The routes of one virtual host (see tables/routes.py). Exact paths and prefixes that do not fit cost nothing."""
 
     def find(self, request: RequestView) -> Route | None:
         """Return the first route, in the order of the configuration, that matches; None: there is none."""
@@ -308,11 +308,15 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class ProxyTables:
-    """Everything, swapped whole. `index` grows by one with each swap."""
+    """Everything, swapped whole. `index` grows by one with each swap.
+
+    `touched` names all clusters that are not the same objects as in the tables with the index before; None: any may be.
+    """
 
     index: int
     listeners: Mapping[str, Listener]
     clusters: Mapping[str, Cluster]
+    touched: frozenset[str] | None = field(default=None, compare=False)
 
 
 EMPTY = ProxyTables(index=0, listeners={}, clusters={})

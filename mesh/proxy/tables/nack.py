@@ -78,8 +78,14 @@ def fields(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-def require_understood(message: Message, understood: Understood, at: Place) -> None:
+def require_understood(message: Message, understood: Understood, at: Place, besides: str = "") -> None:
     """Walk a message and refuse the first field that is set and not understood.
+
+    Args:
+        message: to walk.
+        understood: type of a message -> the fields that are read of it.
+        at: where it is.
+        besides: a field of this message that is not walked: the caller does that, one element at a time.
 
     Raises:
         ConfigNack: with the path of that field.
@@ -99,7 +105,7 @@ def require_understood(message: Message, understood: Understood, at: Place) -> N
     for field, value in message.ListFields():
         if field.name not in known:
             raise at.field(field.name).not_implemented("this field")
-        if field.message_type is not None:
+        if field.message_type is not None and field.name != besides:
             _walk_field(field, value, understood, at)
 
 
@@ -143,7 +149,7 @@ def open_resource(body: bytes, expected: type[Message], understood: Understood, 
     """Open a resource (serialised `Any`) and return the message; what is in it still has to be walked.
 
     Raises:
-        ConfigNack: not an `Any`, or of another type.
+        ConfigNack: not an `Any`, of another type, or bytes that are no such message.
     """
     try:
         packed = any_pb2.Any.FromString(body)

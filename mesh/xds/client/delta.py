@@ -77,6 +77,7 @@ class DeltaClient(Holdings):
 
     def settle(self, offer: Offer[Response], reason: str | None) -> list[Request]:
         """Hold what was offered, or leave everything as it was for a reason; return the ACK or NACK."""
+        reason = offer.fault if offer.update is None else reason
         answer = Request(type_url=offer.response.type_url, response_nonce=offer.response.nonce)
         if reason is not None:
             answer.error_detail.CopyFrom(refusal(reason))
@@ -103,9 +104,12 @@ class DeltaClient(Holdings):
         if both:
             raise RemoteProtocolError(f"reading a response of {type_url}: {min(both)!r} both comes and goes")
         wanted = {name: one for name, one in received.items() if interest.wants(name)}
-        after = {name: one for name, one in {**before, **wanted}.items() if name not in removed}
+        after = {**before, **wanted}
+        for name in removed:
+            after.pop(name, None)
         changed = frozenset(name for name, one in wanted.items() if before.get(name) != one)
-        return Update(type_url, changed, removed & before.keys(), {**self.held, type_url: after})
+        gone = frozenset(name for name in removed if name in before)
+        return Update(type_url, changed, gone, {**self.held, type_url: after})
 
     def _first(self, type_url: str) -> Request:
         """Return the first request of a type on this stream; the first of all carries the node."""

@@ -5,7 +5,8 @@ server gets an ACK) or raises a `MeshError` (then everything stays as it was, an
 There is nothing in between, so what is held has always been accepted as a whole.
 
 `receive` does that in one go. Who needs time to look at an update takes its three steps one by one: `offer` reads the
-response, `judge` asks, `settle` holds what was taken and words the answer. No other response may come in between.
+response, `judge` asks, `settle` holds what was taken and words the answer. Neither another response nor a `watch` may
+come in between: what will be held is made up when it is offered.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def client_node(host: str, service: str, datacenter: str) -> base_pb2.Node:
 
 
 def judge(apply: Apply, offer: Offer[Any]) -> str | None:
-    """Offer an update; return None when it was taken, else the reason it was not."""
+    """Have an update taken over; return None when it was, else the reason it was not."""
     if offer.update is None:
         return offer.fault
     try:

@@ -85,8 +85,9 @@ class SotwClient(Holdings):
 
     def settle(self, offer: Offer[Response], reason: str | None) -> list[Request]:
         """Hold what was offered, or leave everything as it was for a reason; return the ACK or NACK."""
+        reason = offer.fault if offer.update is None else reason
         type_url = offer.response.type_url
-        if reason is None and offer.update is not None:
+        if offer.update is not None and reason is None:
             self.held = dict(offer.update.candidate)
             self._versions[type_url] = offer.response.version_info
         answer = self._request(type_url)

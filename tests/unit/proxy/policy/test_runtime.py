@@ -108,3 +108,26 @@ def test_outlier_detection_may_be_switched_off_while_running() -> None:
     assert {runtime.pick() for _ in range(4)} == {ONE, TWO}
     assert runtime.ended(ONE.key, Responded(500, {}), now=0.1) is None
     assert runtime.tick(now=9.0) == ()
+
+
+def test_an_endpoint_of_two_clusters_is_gone_when_the_second_lets_go_of_it() -> None:
+    runtimes = Runtimes(Random(1))
+    both = tables(Cluster("a", (ONE, TWO)), Cluster("b", (ONE,)))
+    assert runtimes.apply(both, now=0.0) == frozenset()
+    assert runtimes.apply(tables(Cluster("a", (TWO,)), both.clusters["b"]), now=0.1) == frozenset()
+    assert runtimes.apply(tables(Cluster("a", (TWO,)), Cluster("b", (THREE,))), now=0.2) == {ONE.key}
+    assert runtimes.apply(tables(Cluster("b", (TWO,))), now=0.3) == {THREE.key}, "what moves between clusters stays"
+
+
+def told(index: int, touched: set[str], *clusters: Cluster) -> ProxyTables:
+    return ProxyTables(index, {}, {one.name: one for one in clusters}, frozenset(touched))
+
+
+def test_only_what_is_touched_is_looked_at_when_the_tables_are_the_next_ones() -> None:
+    runtimes = Runtimes(Random(1))
+    first, second, other = Cluster("a", (ONE,)), Cluster("a", (TWO,)), Cluster("b", (THREE,))
+    runtimes.apply(told(1, {"a", "b"}, first, other), now=0.0)
+    assert runtimes.apply(told(2, {"a"}, second), now=0.1) == {ONE.key}, "nobody said that b is gone"
+    assert set(runtimes.by_name) == {"a", "b"}
+    assert runtimes.apply(told(4, {"a"}, second), now=0.2) == {THREE.key}, "one was left out: everything is looked at"
+    assert set(runtimes.by_name) == {"a"}

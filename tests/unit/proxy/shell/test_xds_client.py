@@ -9,6 +9,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, Resource
+from google.protobuf import any_pb2
+from grpc import aio
 
 from mesh.base.errors import LocalProtocolError, MeshError
 from mesh.proxy.shell import xds_client
@@ -19,6 +23,7 @@ from mesh.telemetry.metrics import Metrics
 from mesh.xds.bootstrap import Bootstrap
 from mesh.xds.client.held import Update
 from mesh.xds.types import CLUSTER
+from tests.fakes.xds import pack
 
 BOOTSTRAP = Bootstrap("order-1", "order-service", "east", "10.0.0.2", 8502, "spiffe://a/cp", "cp", "/run/a.sock", True)
 
@@ -29,7 +34,7 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def apply(self, _: Any) -> ProxyTables:
+    def apply(self, _: Any, __: Any) -> ProxyTables:
         raise self.error
 
 
@@ -64,7 +69,7 @@ class Laborious:
         self.steps, self.error = steps, error
         self.done = 0
 
-    def prepare(self, _: Any) -> Iterator[None]:
+    def prepare(self, _: Any, __: Any) -> Iterator[None]:
         for _ in range(self.steps):
             yield
             self.done += 1
@@ -73,7 +78,8 @@ class Laborious:
 
 
 def test_others_have_their_turn_while_much_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xds_client, "SLICE_S", -1.0)  # each step is one too long
+    monkeypatch.setattr(xds_client, "MAX_SLICE_S", -1.0)  # each step is one too long
+    monkeypatch.setattr(xds_client, "SLICE_S", -1.0)
     busy = client([])
     work = Laborious(100)
     busy.compiler = work  # type: ignore[assignment]
@@ -93,11 +99,55 @@ def test_others_have_their_turn_while_much_is_compiled(monkeypatch: pytest.Monke
     assert len(set(seen)) > work.steps // 2
 
 
-@pytest.mark.parametrize("error", [ConfigNack("c", "lb_policy", "no"), KeyError("x")], ids=["refused", "our fault"])
-def test_a_fault_while_preparing_waits_for_the_decision(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(ConfigNack("c", "lb_policy", "no"), "", id="what is refused"),
+        pytest.param(KeyError("x"), "compiling ahead failed", id="a fault of our own is logged"),
+    ],
+)
+def test_a_fault_while_preparing_waits_for_the_decision(
+    error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     preparing = client([])
     preparing.compiler = Laborious(1, error)  # type: ignore[assignment]
     asyncio.run(preparing._prepare(Update(CLUSTER, frozenset(), frozenset(), {})))
+    assert said in caplog.text
+    assert bool(said) is bool(caplog.records)
+
+
+class Order:
+    """A compiler that notes what is asked of it, and does it."""
+
+    def __init__(self, client: XdsClient) -> None:
+        self.real, self.asked = client.compiler, list[str]()
+
+    def prepare(self, held: Any, change: Any) -> Iterator[None]:
+        self.asked.append(f"prepare {sorted(change.names)}")
+        yield from self.real.prepare(held, change)
+
+    def apply(self, held: Any, change: Any) -> ProxyTables:
+        self.asked.append(f"apply {sorted(change.names)}")
+        return self.real.apply(held, change)
+
+
+def test_a_response_is_prepared_before_it_is_decided() -> None:
+    taken: list[ProxyTables] = []
+    asking = client(taken)
+    compiler = asking.compiler = Order(asking)  # type: ignore[assignment]
+    machine = asking._client
+    machine.open()
+    body = any_pb2.Any.FromString(pack(ClusterMessage(name="a", connect_timeout={"seconds": 1})))
+    response = DeltaDiscoveryResponse(type_url=CLUSTER, nonce="n", resources=[Resource(name="a", resource=body)])
+
+    async def answered() -> list[Any]:
+        async with aio.insecure_channel("127.0.0.1:1") as channel:  # nobody is dialled
+            return list(await asking.stream(channel)._answered(response))
+
+    (ack,) = asyncio.run(answered())
+    assert not ack.HasField("error_detail"), ack
+    assert compiler.asked == ["prepare ['a']", "apply ['a']"]
+    assert set(taken[-1].clusters) == set(machine.held[CLUSTER]) == {"a"}
 
 
 def test_what_compiles_is_in_force_at_once() -> None:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
+from envoy.config.core.v3.base_pb2 import INBOUND
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener as ListenerMessage
 
-from mesh.proxy.tables import compile as compile_module
-from mesh.proxy.tables.compile import Compiler, HeldResources, compile_tables
+from mesh.proxy.tables import compile_listeners, kinds
+from mesh.proxy.tables.compile import Compiler, compile_tables
+from mesh.proxy.tables.kinds import HeldResources
 from mesh.proxy.tables.model import EMPTY, HttpChain, ProxyTables, RequestView, TcpChain, Verdict
-from mesh.proxy.tables.nack import ConfigNack
+from mesh.proxy.tables.nack import ConfigNack, Place
 from mesh.proxy.tables.warming import WARM_S
-from mesh.xds.build.resources import build_resources
 from mesh.xds.snapshot import ProxySnapshot
 from mesh.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 from tests.fakes.sample_mesh import ACCESS_LOG, LEDGER, ORDER, PAYMENT, spiffe_id
-from tests.fakes.xds import HeldResource, changed, pack
-
-
-def held_by(snapshot: ProxySnapshot) -> dict[str, dict[str, HeldResource]]:
-    built = build_resources(snapshot, ACCESS_LOG)
-    return {
-        url: {name: HeldResource(one.version, one.body) for name, one in resources.items()}
-        for url, resources in built.items()
-    }
+from tests.fakes.xds import HeldResource, changed, held_by, pack
 
 
 @pytest.mark.parametrize("snapshot", [ORDER, PAYMENT, LEDGER], ids=lambda one: one.node_id)
@@ -239,7 +233,7 @@ def test_what_was_prepared_is_taken_and_until_then_nothing_is_in_force(monkeypat
     assert steps_of(compiler, held) >= sum(len(resources) for resources in held.values())
     assert compiler.tables is EMPTY
     assert compiler.wanted == {ENDPOINTS: frozenset(), ROUTES: frozenset()}
-    monkeypatch.setattr(compile_module, "at_once", lambda _: pytest.fail("it was compiled already"))
+    monkeypatch.setattr(kinds, "at_once", lambda _: pytest.fail("it was compiled already"))
     tables = compiler.apply(held)
     assert tables.clusters == compile_clean(monkeypatch, held).clusters
 
@@ -270,7 +264,15 @@ def test_what_is_refused_while_it_is_prepared_is_refused_again_and_changes_nothi
     assert compiler.tables is before
 
 
-def test_of_a_listener_with_many_chains_only_those_that_changed_are_compiled() -> None:
+def test_of_a_listener_with_many_chains_only_those_that_changed_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    compile_chain = compile_listeners._chain
+
+    def noted(message: FilterChain, at: Place, *, is_inbound: bool) -> object:
+        compiled.append(message.name)
+        return compile_chain(message, at, is_inbound=is_inbound)
+
+    monkeypatch.setattr(compile_listeners, "_chain", noted)
     compiler = Compiler()
     held = held_by(PAYMENT)
     before = compiler.apply(held)
@@ -281,13 +283,58 @@ def test_of_a_listener_with_many_chains_only_those_that_changed_are_compiled() -
 
     body = changed(held[LISTENER]["outbound"].body, ListenerMessage, change)
     held[LISTENER]["outbound"] = HeldResource("another version", body)
-    assert steps_of(compiler, held) == 1
+    compiled.clear()
     after = compiler.apply(held).listeners["outbound"]
     kept = before.listeners["outbound"].find("240.0.0.2", 80)
     assert kept is not None
+    assert compiled == ["outbound_ledger-service"]
     assert after.find("240.0.0.2", 80) == kept
     assert after.find("240.0.0.3", 9000) is None
     assert after.find("240.0.0.3", 9001) is not None
+
+
+def test_chains_that_are_known_are_compiled_anew_for_the_other_direction() -> None:
+    compiler = Compiler()
+    held = held_by(PAYMENT)
+    before = compiler.apply(held)
+
+    def turn(message: ListenerMessage) -> None:
+        message.traffic_direction = INBOUND
+
+    body = changed(held[LISTENER]["outbound"].body, ListenerMessage, turn)
+    held[LISTENER]["outbound"] = HeldResource("another version", body)
+    with pytest.raises(ConfigNack, match="outbound: filter_chains"):  # an inbound chain has to say who may come in
+        compiler.apply(held)
+    assert compiler.tables is before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        pytest.param("name", "outbound_ledger-service", "a chain needs a name of its own", id="its name"),
+        pytest.param("filter_chain_match", None, "are for the same destination", id="its destination"),
+    ],
+)
+def test_a_new_chain_may_not_take_what_a_known_one_has(field: str, value: str | None, said: str) -> None:
+    compiler = Compiler()
+    held = held_by(PAYMENT)
+    compiler.apply(held)
+
+    def double(message: ListenerMessage) -> None:
+        known = next(one for one in message.filter_chains if one.name == "outbound_ledger-service")
+        new = message.filter_chains.add()
+        new.CopyFrom(known)
+        new.name = "new"
+        new.filter_chain_match.destination_port.value = 9999
+        if value is None:
+            new.filter_chain_match.CopyFrom(known.filter_chain_match)
+        else:
+            setattr(new, field, value)
+
+    body = changed(held[LISTENER]["outbound"].body, ListenerMessage, double)
+    held[LISTENER]["outbound"] = HeldResource("another version", body)
+    with pytest.raises(ConfigNack, match=said):
+        compiler.apply(held)
 
 
 def test_what_is_held_says_what_else_to_ask_for() -> None:
