@@ -8,7 +8,6 @@ control plane ──ADS──> tables ─┘     └─> access log, metrics, ad
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import Coroutine
 from random import Random
@@ -16,7 +15,7 @@ from typing import Any
 
 from mesh.base.clock import SystemClock
 from mesh.proxy.connection.state import ProxyState
-from mesh.proxy.shell import pages
+from mesh.proxy.shell import collector, pages
 from mesh.proxy.shell.access_log import FLUSH_EVERY_S, AccessLog
 from mesh.proxy.shell.admin import AdminConnection
 from mesh.proxy.shell.listeners import Listeners
@@ -128,9 +127,7 @@ class Sidecar:
                 continue
             if tables.listeners and not self._is_listening:
                 self._is_listening = True
-                # What exists now stays; the collector need not look at it again while requests wait.
-                gc.collect()
-                gc.freeze()
+                collector.look_away()
 
     async def _sweep(self) -> None:
         while True:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from random import Random
 from typing import Any
 
@@ -25,6 +26,7 @@ log = logging.getLogger("mesh.sidecar")
 BACKOFF_BASE_S = 0.2
 BACKOFF_MAX_S = 5.0
 Client = DeltaClient | SotwClient
+Around = Callable[[Update], AbstractAsyncContextManager[None]]
 
 CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -65,7 +67,7 @@ class DiscoveryStream:
         service: full name; the method follows from the machine.
         client: decides.
         apply: takes an update over, or raises a MeshError.
-        prepare: has time for an update before `apply` has to decide; must not raise.
+        around: what surrounds the decision: it has time for an update before `apply` is asked; must not raise.
         follow_up: called after each response; returns further requests (new names to watch).
     """
 
@@ -77,7 +79,7 @@ class DiscoveryStream:
         client: Client,
         apply: Callable[[Update], None],
         follow_up: Callable[[], Sequence[Any]],
-        prepare: Callable[[Update], Awaitable[None]] | None = None,
+        around: Around = lambda _: nullcontext(),
     ) -> None:
         is_delta = isinstance(client, DeltaClient)
         request = discovery_pb2.DeltaDiscoveryRequest if is_delta else discovery_pb2.DiscoveryRequest
@@ -91,7 +93,7 @@ class DiscoveryStream:
         self._client: Any = client
         self._apply = apply
         self._follow_up = follow_up
-        self._prepare = prepare
+        self._around = around
 
     async def run(self, on_response: Callable[[], None]) -> None:
         """Talk until the stream ends.
@@ -123,9 +125,9 @@ class DiscoveryStream:
         offer = self._client.offer(response)
         if offer is None:
             return ()
-        if offer.update is not None and self._prepare is not None:
-            await self._prepare(offer.update)
-        answers: Sequence[Any] = self._client.settle(offer, judge(self._apply, offer))
+        answers: Sequence[Any]
+        async with nullcontext() if offer.update is None else self._around(offer.update):
+            answers = self._client.settle(offer, judge(self._apply, offer))
         return answers
 
     async def _write(self, call: Any, requests: Sequence[Any]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ import grpc
 from grpc import aio
 
 from mesh.base.errors import LocalProtocolError, MeshError
+from mesh.proxy.shell.collector import spared
 from mesh.proxy.shell.sds_client import Secrets
 from mesh.proxy.shell.streams import CHANNEL_OPTIONS, Backoff, DiscoveryStream, said
 from mesh.proxy.tables.compile import Compiler
@@ -123,7 +125,7 @@ class XdsClient:
 
     def stream(self, channel: aio.Channel) -> DiscoveryStream:
         """Return a stream over a channel, not begun yet."""
-        return DiscoveryStream(channel, SERVICE, METHODS, self._client, self._apply, self._follow_up, self._prepare)
+        return DiscoveryStream(channel, SERVICE, METHODS, self._client, self._apply, self._follow_up, self._taking)
 
     async def _talk(self, channel: aio.Channel) -> aio.Channel | None:
         """Run one stream to its end, or until there is a channel with a newer certificate; return that."""
@@ -168,6 +170,13 @@ class XdsClient:
             log.warning("the control plane is gone, keeping the present tables", extra={"said": said(error)})
         else:
             raise error
+
+    @asynccontextmanager
+    async def _taking(self, update: Update) -> AsyncIterator[None]:
+        """Surround the decision on an update: much work is done before, and the collector keeps away."""
+        with spared(len(update.changed)):
+            await self._prepare(update)
+            yield
 
     async def _prepare(self, update: Update) -> None:
         """Compile while requests go on; a fault stays for `_apply`, which meets it again and words it."""

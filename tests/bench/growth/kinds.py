@@ -111,6 +111,8 @@ SIZES: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "connections": (1, 100, 1000, 10_000),
     }
 )
+CHANGED = "services"  # of this kind a change is measured, too
+CHANGE_LIMIT = Limit(0.10, 1.5)
 LIMITS: Mapping[str, Limit] = MappingProxyType(
     {
         "intentions": Limit(0.03, 1.10),
