@@ -15,7 +15,7 @@ from heapq import merge
 
 from mesh.proxy.tables.model import PathKind, RequestView, Route, Routes
 
-FEW = 8  # up to here trying one after the other is as fast
+FEW = 16  # up to here trying one after the other is as fast
 
 _Placed = tuple[int, Route]  # a route and its place in the configuration
 _NONE = -1

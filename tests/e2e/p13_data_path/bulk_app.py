@@ -20,17 +20,24 @@ async def digest(request: web.Request) -> web.Response:
     return web.Response(text=seen.hexdigest())
 
 
-async def give(request: web.Request) -> web.Response:
-    """GET /give/SIZE: a body with its length."""
-    return web.Response(body=b"g" * int(request.match_info["size"]))
+async def give(request: web.Request) -> web.StreamResponse:
+    """GET /give/SIZE: a body with its length, held by nobody as a whole: a small host has no room for it."""
+    size = int(request.match_info["size"])
+    response = web.StreamResponse()
+    response.content_length = size
+    return await written(request, response, size)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """GET /stream/SIZE: the same in chunks."""
     response = web.StreamResponse()
     response.enable_chunked_encoding()
+    return await written(request, response, int(request.match_info["size"]))
+
+
+async def written(request: web.Request, response: web.StreamResponse, left: int) -> web.StreamResponse:
+    """Write a body piece by piece, as fast as it is taken."""
     await response.prepare(request)
-    left = int(request.match_info["size"])
     while left:
         await response.write(b"g" * min(left, PIECE))
         left -= min(left, PIECE)

@@ -39,7 +39,7 @@ async def one(session: ClientSession, ask: dict[str, Any], number: int) -> str:
     try:
         async with request as response:
             seen = await response.read()
-            return "" if response.status == 200 and seen == wanted else f"{response.status}: {seen[:80]!r}"
+            return "" if response.status == 200 and seen == wanted else f"{response.status}: {seen[:300]!r}"
     except (ClientError, TimeoutError, OSError) as error:
         return f"{type(error).__name__}: {error}"
 
