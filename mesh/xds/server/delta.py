@@ -18,7 +18,7 @@ from mesh.base.errors import RemoteProtocolError
 from mesh.xds.server.stream import DiscoveryStream, version_of
 from mesh.xds.server.subscription import WILDCARD, Subscription, version_in
 from mesh.xds.server.wire import delta_response
-from mesh.xds.types import MAX_NAMES, Resource
+from mesh.xds.types import ENDPOINTS, MAX_NAMES, Resource
 
 
 class DeltaStream(DiscoveryStream):
@@ -60,6 +60,9 @@ class DeltaStream(DiscoveryStream):
         subscription.names |= names
         subscription.known |= {name: version for name, version in held.items() if subscription.wants(name)}
         subscription.mark(held, self.resources(subscription.type_url))
+        if subscription.type_url == ENDPOINTS:  # held, and waited for all the same: their clusters were sent before
+            for name in self.unwarmed & names:
+                subscription.mark_forced(name)
 
     def _take_away(self, subscription: Subscription, names: set[str]) -> None:
         """Remove names from the interest, and with `*` everything that was not asked for by name."""

@@ -41,7 +41,7 @@ class DiscoveryStream(ABC):
     def __init__(self, view: ResourceView, types: Sequence[str] = ADS_ORDER) -> None:
         self.view = view
         self.subscriptions = {url: Subscription(url) for url in types}
-        self._unwarmed: set[str] = set()  # clusters sent, whose endpoints were not taken since
+        self.unwarmed: set[str] = set()  # clusters sent, whose endpoints were not taken since
 
     def update(self, view: ResourceView, changes: Changes | None = None) -> list[bytes]:
         """Take a new view; return the responses that may go now.
@@ -111,7 +111,7 @@ class DiscoveryStream(ABC):
             return
         for name in clusters:
             if name in self.resources(ENDPOINTS):
-                self._unwarmed.add(name)
+                self.unwarmed.add(name)
                 if endpoints.wants(name):
                     endpoints.mark_forced(name)
 
@@ -124,15 +124,15 @@ class DiscoveryStream(ABC):
         else:
             answered = subscription.refuse(error, self.resources(subscription.type_url))
         if subscription.type_url == ENDPOINTS or (subscription.type_url == CLUSTER and error is not None):
-            self._unwarmed -= answered.contents.keys()
+            self.unwarmed -= answered.contents.keys()
 
     def _are_clusters_ready(self) -> bool:
         """Say whether the client has all clusters it was sent, each with its endpoints."""
-        self._unwarmed = {
-            name for name in self._unwarmed if name in self.resources(CLUSTER) and name in self.resources(ENDPOINTS)
+        self.unwarmed = {
+            name for name in self.unwarmed if name in self.resources(CLUSTER) and name in self.resources(ENDPOINTS)
         }
         clusters = self.subscriptions.get(CLUSTER)
-        return not self._unwarmed and (clusters is None or clusters.in_flight is None)
+        return not self.unwarmed and (clusters is None or clusters.in_flight is None)
 
     def _is_quiet(self, url: str) -> bool:
         """Say whether a type has nothing in flight and nothing refused.

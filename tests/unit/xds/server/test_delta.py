@@ -297,3 +297,13 @@ def test_too_many_names_are_the_clients_fault(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_type_nobody_asked_for_says_never() -> None:
     assert Talk({}).status(ROUTES) is Status.NEVER
+
+
+def test_a_cluster_that_changed_between_two_streams_has_its_endpoints_sent_again() -> None:
+    """The client lists endpoints that it holds; those of a changed cluster it waits for all the same."""
+    talk = Talk(view_of(A2, EDS_A1, L2))
+    assert talk.says(CLUSTER, held={"a": A1.version}) == ["CDS +a"]
+    assert talk.says(LISTENER, held={"l": L1.version}) == []
+    assert talk.says(ENDPOINTS, "a", held={"a": EDS_A1.version}) == ["EDS +a"]
+    assert talk.acks(CLUSTER) == []
+    assert talk.acks(ENDPOINTS) == ["LDS +l"]
