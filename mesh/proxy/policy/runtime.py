@@ -145,7 +145,6 @@ class Runtimes:
             The keys of endpoints that no cluster has any more: their pooled connections may go.
         """
         touched = tables.touched if tables.index == self._index + 1 else None
-        self._index = tables.index
         names = self.by_name.keys() | tables.clusters.keys() if touched is None else touched
         left: set[Key] = set()
         for name in names:
@@ -153,6 +152,7 @@ class Runtimes:
         gone = frozenset(key for key in left if not self._users[key])
         for key in gone:
             del self._users[key]
+        self._index = tables.index  # last: after a fault the next tables are looked at as a whole
         return gone
 
     def _follow(self, name: str, cluster: Cluster | None, *, now: float) -> Collection[Key]:

@@ -68,7 +68,7 @@ class DiscoveryStream:
         client: decides.
         apply: takes an update over, or raises a MeshError.
         around: what surrounds the decision: it has time for an update before `apply` is asked; must not raise.
-        follow_up: called after each response; returns further requests (new names to watch).
+        follow_up: called after each response is settled; returns further requests (new names to watch).
     """
 
     def __init__(
@@ -113,9 +113,10 @@ class DiscoveryStream:
                     return
                 on_response()
                 answers = await self._answered(response)
+                # Before anything that may fail or be cancelled: what is held and what is wanted never disagree.
+                requests = self._follow_up()
                 self._log_refusals(response, answers)
-                await self._write(call, answers)
-                await self._write(call, self._follow_up())
+                await self._write(call, (*answers, *requests))
         finally:
             self._client.close()
             call.cancel()

@@ -37,7 +37,7 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHODS = ("DeltaAggregatedResources", "StreamAggregatedResources")
 DIAL_TIMEOUT_S = 10.0
 SLICE_S, MAX_SLICE_S = 0.001, 0.005  # of compiling, between which requests have their turn
-SLICE_GROWTH = 0.01  # for each second that an update is under way
+SLICE_GROWTH = 0.01  # seconds of a slice for each second that an update is under way
 OWN_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of code that compiles
 
 
@@ -204,7 +204,11 @@ class XdsClient:
             self._metrics.counter("mesh_xds_updates_total", short, "refused").value += 1
             raise
         self._metrics.counter("mesh_xds_updates_total", short, "applied").value += 1
-        self._on_tables(tables)
+        try:
+            self._on_tables(tables)
+        except BaseException:  # a fault of ours: the update is not held then, so the compiler may not build on it
+            self.compiler.distrust()
+            raise
 
     def _compiled(self, update: Update) -> ProxyTables:
         """Compile; a fault of our own is refused as well, so that no resource can end a proxy that works.

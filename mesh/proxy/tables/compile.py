@@ -36,6 +36,7 @@ class Compiler:
 
     def __init__(self) -> None:
         self.tables = EMPTY
+        self._is_sound = True  # False: a fault of our own left it half done, and nothing of before is believed
         self._warming = Warming()
         self._clusters: Kind[ClusterDraft] = Kind(CLUSTER, in_one_step(compile_cluster))
         self._endpoints: Kind[Endpoints] = Kind(ENDPOINTS, compile_endpoints_steps)
@@ -60,10 +61,14 @@ class Compiler:
         Raises:
             ConfigNack: a resource cannot be taken; `apply` would say the same.
         """
-        yield from self._clusters.prepare(held, change)
-        yield from self._endpoints.prepare(held, change)
-        yield from self._listeners.prepare(held, change)
-        yield from self._routes.prepare(held, change)
+        try:
+            yield from self._clusters.prepare(held, change)
+            yield from self._endpoints.prepare(held, change)
+            yield from self._listeners.prepare(held, change)
+            yield from self._routes.prepare(held, change)
+        except GeneratorExit:  # whoever ran it was cancelled: nobody will ask for it
+            self._drop_prepared()
+            raise
 
     def apply(self, held: HeldResources, change: Change | None = None) -> ProxyTables:
         """Return the tables for what is held now, and remember them.
@@ -74,23 +79,37 @@ class Compiler:
             change: all that differs from what was last applied; None: that is found out by looking at everything.
 
         Raises:
-            ConfigNack: a resource cannot be taken; tables and memory are as before.
+            ConfigNack: a resource cannot be taken; tables and memory are as before. After any other exception the
+                tables are, and the next call looks at everything.
         """
+        if not self._is_sound:
+            change = None
         try:
             clusters = self._clusters.compiled(held, change)
             endpoints = self._endpoints.compiled(held, change)
             listeners = self._listeners.compiled(held, change)
             routes = self._routes.compiled(held, change)
         finally:  # what was prepared was prepared for this
-            for kind in (self._clusters, self._endpoints, self._listeners, self._routes):
-                kind.drop_prepared()
+            self._drop_prepared()
+        was_sound, self._is_sound = self._is_sound, False
         self._clusters.take(clusters)
         self._endpoints.take(endpoints)
         self._listeners.take(listeners)
         self._routes.take(routes)
         self._endpoints.forget(self._cluster_links.follow(clusters))
         self._routes.forget(self._listener_links.follow(listeners))
-        return self._link(frozenset(clusters), frozenset(endpoints), frozenset(listeners), frozenset(routes))
+        if was_sound:
+            self._link(frozenset(clusters), frozenset(endpoints), frozenset(listeners), frozenset(routes))
+        else:
+            all_clusters = self._clusters.values.keys() | self.tables.clusters.keys()
+            all_listeners = self._listeners.values.keys() | self.tables.listeners.keys()
+            self._link(frozenset(all_clusters), listeners=frozenset(all_listeners))
+        self._is_sound = True
+        return self.tables
+
+    def distrust(self) -> None:
+        """Believe nothing of before at the next `apply`: what it returned was not taken."""
+        self._is_sound = False
 
     def check(self, now: float) -> ProxyTables | None:
         """Do without what was waited for too long. Called about twice a second.
@@ -103,7 +122,12 @@ class Compiler:
         """
         if not self._warming.overdue(now):
             return None
-        return self._link()
+        self._link()
+        return self.tables
+
+    def _drop_prepared(self) -> None:
+        for kind in (self._clusters, self._endpoints, self._listeners, self._routes):
+            kind.drop_prepared()
 
     def _link(
         self,
@@ -111,21 +135,20 @@ class Compiler:
         endpoints: frozenset[str] = NOTHING,
         listeners: frozenset[str] = NOTHING,
         routes: frozenset[str] = NOTHING,
-    ) -> ProxyTables:
+    ) -> None:
         """Link what these names concern, and what was incomplete."""
         before = self.tables
         self._warming.begin()
         made_clusters = self._cluster_links.link(clusters, endpoints, before.clusters)
         made_listeners = self._listener_links.link(listeners, routes, before.listeners)
         self._warming.end()
-        gone = clusters - self._clusters.values.keys()
+        gone = frozenset(one for one in clusters - self._clusters.values.keys() if one in before.clusters)
         self.tables = ProxyTables(
             before.index + 1,
             _merged(before.listeners, made_listeners, listeners - self._listeners.values.keys()),
             _merged(before.clusters, made_clusters, gone),
             gone.union(made_clusters),
         )
-        return self.tables
 
 
 def _merged(before: Mapping[str, T], made: Mapping[str, T], gone: frozenset[str]) -> Mapping[str, T]:

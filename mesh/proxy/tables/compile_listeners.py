@@ -51,9 +51,9 @@ _DIRECTIONS = {base_pb2.INBOUND: True, base_pb2.OUTBOUND: False}
 class ListenerDraft:
     """A listener, and for the chains whose routes come by RDS: chain name -> name of the routes, and the way back.
 
-    `places` says for the name of routes where the chains are that want them: which table of the listener (in the
-    order of its fields), and the key there. `chains` are those it was made of, by a digest of their messages, for
-    its next version.
+    `places` says for the name of routes where the chains are that want them: which table of the listener
+    (by_address_and_port, by_address, by_port: 0, 1, 2), and the key there. `chains` are those it was made of, by a
+    digest of their messages, for its next version.
     """
 
     listener: Listener

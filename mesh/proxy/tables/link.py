@@ -38,6 +38,8 @@ class Pointers:
 
     def point(self, parts_by_owner: Mapping[str, frozenset[str]]) -> frozenset[str]:
         """Note where some owners point now; return the parts at which nobody points any more."""
+        if not parts_by_owner:
+            return frozenset()
         lost: set[str] = set()
         for owner, parts in parts_by_owner.items():
             before = self._parts.pop(owner, frozenset())
@@ -94,7 +96,7 @@ class ClusterLinks:
         return self.pointers.point(parts)
 
     def link(self, names: Iterable[str], parts: Iterable[str], before: Mapping[str, Cluster]) -> dict[str, Cluster]:
-        """Link again what is concerned; return what is not as before, a cluster without a draft left out.
+        """Link again what is concerned; return what is not the object that it was, a cluster without a draft left out.
 
         Args:
             names: clusters whose drafts came, changed or went.
@@ -108,8 +110,10 @@ class ClusterLinks:
             draft = self._drafts.get(name)
             if draft is None:
                 self._linked.pop(name, None)
-            elif (cluster := self._cluster(name, draft, before.get(name))) is not None:
-                made[name] = cluster
+            else:
+                cluster = self._cluster(name, draft, before.get(name))
+                if cluster is not None and cluster is not before.get(name):
+                    made[name] = cluster
         return made
 
     def _cluster(self, name: str, draft: ClusterDraft, old: Cluster | None) -> Cluster | None:
@@ -163,7 +167,7 @@ class ListenerLinks:
         )
 
     def link(self, names: Iterable[str], parts: Iterable[str], before: Mapping[str, Listener]) -> dict[str, Listener]:
-        """Link again what is concerned; return what is not as before, a listener without a draft left out.
+        """Link again what is concerned; return what is not the object that it was, a listener without a draft left out.
 
         Args:
             names: listeners whose drafts came, changed or went.
@@ -184,7 +188,7 @@ class ListenerLinks:
                 continue
             listener = None if name in anew else self._relinked(name, draft, touched[name])
             listener = listener or self._listener(name, draft, before.get(name))
-            if listener is not None:
+            if listener is not None and listener is not before.get(name):
                 made[name] = listener
         return made
 

@@ -310,7 +310,8 @@ class Listener:
 class ProxyTables:
     """Everything, swapped whole. `index` grows by one with each swap.
 
-    `touched` names all clusters that are not the same objects as in the tables with the index before; None: any may be.
+    `touched` names every cluster that is not the object that it was in the tables with the index before; None: it may
+    be any.
     """
 
     index: int

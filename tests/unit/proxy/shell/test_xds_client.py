@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, Resource
 from google.protobuf import any_pb2
 from grpc import aio
@@ -22,7 +23,7 @@ from mesh.proxy.tables.nack import ConfigNack
 from mesh.telemetry.metrics import Metrics
 from mesh.xds.bootstrap import Bootstrap
 from mesh.xds.client.held import Update
-from mesh.xds.types import CLUSTER
+from mesh.xds.types import CLUSTER, ENDPOINTS
 from tests.fakes.xds import pack
 
 BOOTSTRAP = Bootstrap("order-1", "order-service", "east", "10.0.0.2", 8502, "spiffe://a/cp", "cp", "/run/a.sock", True)
@@ -148,6 +149,72 @@ def test_a_response_is_prepared_before_it_is_decided() -> None:
     assert not ack.HasField("error_detail"), ack
     assert compiler.asked == ["prepare ['a']", "apply ['a']"]
     assert set(taken[-1].clusters) == set(machine.held[CLUSTER]) == {"a"}
+
+
+class BrokenCall:
+    """A stream that gives some responses, and breaks when the answer to the last of them is written."""
+
+    def __init__(self, *responses: Any) -> None:
+        self.responses, self.written = list(responses), list[Any]()
+
+    async def read(self) -> Any:
+        return self.responses.pop(0)
+
+    async def write(self, request: Any) -> None:
+        if not self.responses:
+            raise ConnectionError("the stream broke")
+        self.written.append(request)
+
+    def cancel(self) -> None:
+        """Nothing to end."""
+
+
+def eds_cluster(*names: str, removed: tuple[str, ...] = ()) -> DeltaDiscoveryResponse:
+    resources = []
+    for name in names:
+        message = ClusterMessage(name=name, type=ClusterMessage.EDS, connect_timeout={"seconds": 1})
+        message.eds_cluster_config.eds_config.ads.SetInParent()
+        resources.append(Resource(name=name, version=name, resource=any_pb2.Any.FromString(pack(message))))
+    return DeltaDiscoveryResponse(type_url=CLUSTER, nonce="n", resources=resources, removed_resources=removed)
+
+
+def endpoints(name: str) -> DeltaDiscoveryResponse:
+    body = any_pb2.Any.FromString(pack(ClusterLoadAssignment(cluster_name=name)))
+    return DeltaDiscoveryResponse(
+        type_url=ENDPOINTS, nonce="n", resources=[Resource(name=name, version="1", resource=body)]
+    )
+
+
+def test_what_a_change_makes_needless_is_let_go_of_even_if_the_stream_breaks_right_after_it() -> None:
+    """Else the client would list it as held on the next stream, and never be sent again what the compiler forgot."""
+    asking = client([])
+    asking._client.watch(CLUSTER, None)
+    call = BrokenCall(eds_cluster("a"), endpoints("a"), eds_cluster(removed=("a",)))
+
+    async def talk() -> None:
+        async with aio.insecure_channel("127.0.0.1:1") as channel:
+            stream = asking.stream(channel)
+            stream._call = lambda **_: call
+            await stream.run(lambda: None)
+
+    with pytest.raises(ConnectionError):
+        asyncio.run(talk())
+    subscribed = [list(one.resource_names_subscribe) for one in call.written if one.type_url == ENDPOINTS]
+    assert ["a"] in subscribed
+    assert asking._client.held[ENDPOINTS] == {}
+    assert not [one for one in asking._client.open() if one.type_url == ENDPOINTS]
+
+
+def test_what_is_wanted_is_said_once() -> None:
+    asking = client([])
+    asking._client.open()
+    update = asking._client.offer(eds_cluster("a", "b"))
+    assert update is not None
+    assert update.update is not None
+    asking._apply(update.update)
+    [request] = asking._follow_up()
+    assert list(request.resource_names_subscribe) == ["a", "b"]
+    assert asking._follow_up() == []
 
 
 def test_what_compiles_is_in_force_at_once() -> None:
