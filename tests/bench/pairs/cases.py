@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tests.bench.pairs.responder_app import SIZES
@@ -62,3 +63,8 @@ WHOLE = Plan(
     seconds=5.0,
 )
 SHORT = Plan((closed(1), closed(16), closed(16, "64k")), rounds=3, seconds=2.0)
+
+
+def chosen(plan: Plan, texts: Sequence[str]) -> Plan:
+    """Return a plan with those of all cases whose names contain one of these texts."""
+    return replace(plan, cases=tuple(one for one in WHOLE.cases if any(text in one.id for text in texts)))

@@ -1,4 +1,4 @@
-"""Pairs of data planes, measured in turns: `python -m tests.bench.pairs.run [--short]`.
+"""Pairs of data planes, measured in turns: `python -m tests.bench.pairs.run [--short] [CASE...]`.
 
 Every round measures every case on every pair, forwards in one round and backwards in the next, so that what else the
 machine does disturbs all alike. Envoy against Envoy is measured twice in each round: where those two differ by more
@@ -23,7 +23,7 @@ from tests.bench import load, report
 from tests.bench.figures import is_quiet, ratio
 from tests.bench.load import Load
 from tests.bench.pairs import world
-from tests.bench.pairs.cases import SHORT, WHOLE, Case, Kind, Plan
+from tests.bench.pairs.cases import SHORT, WHOLE, Case, Kind, Plan, chosen
 from tests.bench.pairs.world import PAIRS, Pair, World
 
 ENVOY, ENVOY_AGAIN = "envoy-envoy", "envoy-envoy again"
@@ -192,7 +192,13 @@ def main(argv: Sequence[str]) -> int:
     """Run, write the result, print the tables; 1 when a gate is broken."""
     parser = argparse.ArgumentParser(prog="bench", description="pairs of data planes, measured in turns")
     parser.add_argument("--short", action="store_true", help="a minute, with loose gates: for CI")
-    plan = SHORT if parser.parse_args(argv).short else WHOLE
+    parser.add_argument("cases", nargs="*", help="of all cases those whose names contain one of these")
+    options = parser.parse_args(argv)
+    plan = SHORT if options.short else WHOLE
+    if options.cases:
+        plan = chosen(plan, options.cases)
+    if not plan.cases:
+        parser.error(f"no such case; there are: {'; '.join(one.id for one in WHOLE.cases)}")
     try:
         load.require_programs(("wrk", "h2load", "nginx"))
     except load.MissingProgram as missing:

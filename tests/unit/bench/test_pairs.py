@@ -11,7 +11,7 @@ from mesh.config.load import load_text
 from tests.bench import report
 from tests.bench.load import Load
 from tests.bench.pairs import run, world
-from tests.bench.pairs.cases import SHORT, WHOLE
+from tests.bench.pairs.cases import SHORT, WHOLE, chosen
 from tests.bench.pairs.run import ENVOY_AGAIN, ORDER, OURS, PYTHON, Measured
 
 CASE = "closed loop, 16, 1k"
@@ -90,3 +90,10 @@ def test_what_the_services_write_is_right_and_has_a_hundred_intentions(tmp_path:
 def test_a_table_is_aligned() -> None:
     lines = report.table(("what", "n"), [("a", 1), ("longer", 1000)]).splitlines()
     assert lines == ["| what   |    n |", "| ------ | ---: |", "| a      |    1 |", "| longer | 1000 |"]
+
+
+def test_cases_are_chosen_by_a_part_of_their_names() -> None:
+    some = chosen(SHORT, ["128", "open loop, 1000"])
+    assert [one.id for one in some.cases] == ["closed loop, 128, 1k", "open loop, 1000/s, 1k"]
+    assert (some.rounds, some.seconds) == (SHORT.rounds, SHORT.seconds)
+    assert chosen(WHOLE, ["nothing is called so"]).cases == ()
