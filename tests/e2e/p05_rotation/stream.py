@@ -1,6 +1,6 @@
 """Runs on a host as its application: talks over one TCP connection until it ends, or for `argv[3]` seconds at most.
 
-argv: host, port, seconds; prints {"exchanges", "ended_at", "how"}.
+argv: host, port, seconds, and how long one answer may take; prints {"exchanges", "ended_at", "how"}.
 """
 
 import json
@@ -8,11 +8,11 @@ import socket
 import sys
 import time
 
-host, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+host, port, seconds, patience_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 until = time.time() + seconds
 exchanges, how = 0, "still open"
-stream = socket.create_connection((host, port), 5)
-stream.settimeout(5)
+stream = socket.create_connection((host, port), patience_s)
+stream.settimeout(patience_s)
 while time.time() < until:
     try:
         stream.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")

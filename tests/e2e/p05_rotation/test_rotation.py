@@ -175,7 +175,7 @@ def talked(lab: Lab) -> tuple[dict[str, Certificate], dict[str, Any]]:
     """Talk over one stream until it is cut; return the certificates of before, and what stream.py says."""
     opened_with = {host: lab.sidecar(host).certificate() for host in BOTH}
     talk = (HERE / "stream.py").read_text()
-    argv = ("python", "-c", talk, "makeline-service", "8080", f"{stretched(2 * LEAF_TTL_S):g}")
+    argv = ("python", "-c", talk, "makeline-service", "8080", f"{stretched(2 * LEAF_TTL_S):g}", f"{stretched(5):g}")
     done = lab.run("order-1", *argv, timeout_s=2 * LEAF_TTL_S + 20.0)
     return opened_with, json.loads(done.stdout)
 

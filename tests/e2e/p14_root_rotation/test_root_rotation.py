@@ -91,7 +91,9 @@ def customers(lab: Lab) -> Iterator[Callable[[], dict[str, Any]]]:
     """Order without a pause while the block runs; what is yielded ends it and returns what became of the orders."""
     with lab.background("order-1", "python", "-c", (HERE / "orders.py").read_text()) as process:
         assert process.stdin is not None
-        process.stdin.write(json.dumps({"customers": 4, "pause_s": 0.05, "card": CARD}) + "\n")
+        # On slow hosts fewer, who come back later: what is looked for is a failure, not how much a host carries.
+        few = {"customers": max(1, round(4 / stretched(1.0))), "pause_s": stretched(0.05), "card": CARD}
+        process.stdin.write(json.dumps(few) + "\n")
         process.stdin.flush()
         yield lambda: went_home(process)
 
@@ -261,11 +263,11 @@ def test_07_a_stream_between_two_proxies_stays_open_while_the_new_root_takes_ove
     try:
         assert lab.write_config(as_tcp, tmp_path).exit_code == 0
         eventually(lambda: are_tcp(lab), what="both sides to speak plain TCP")
-        argv = ("python", "-c", script, "makeline-service", "8080", f"{stretched(60):g}")
+        argv = ("python", "-c", script, "makeline-service", "8080", f"{stretched(60):g}", f"{stretched(5):g}")
         with lab.background("order-1", *argv) as stream:
             take(lab, "prepare")
             take(lab, "activate")
-            assert stream.poll() is None, "it is open still"
+            assert stream.poll() is None, stream.communicate()
             take(lab, "retire")
             if lab.has_envoy("order-1") and lab.has_envoy("makeline-1"):
                 assert stream.poll() is None, "docs/reference/sidecar-parity.md: Envoy asks for a proof once"
