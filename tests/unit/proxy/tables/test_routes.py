@@ -78,7 +78,7 @@ def route(kind: PathKind, path: str, tried: list[str] | None = None, *, says: bo
     return Route(path, matches, ClusterAction("c"), path_kind=kind, path=path)
 
 
-@pytest.mark.parametrize("count", [10, 1000])
+@pytest.mark.parametrize("count", [FEW + 1, 1000])
 @pytest.mark.parametrize(
     ("kind", "asked"),
     [
