@@ -18,7 +18,7 @@ import pytest
 
 from lab import choice
 from lab.driver import checkout
-from tests.e2e.kit import LAB, Lab, stretch_by, stretched_settings, topology_of, topology_with
+from tests.e2e.kit import LAB, Lab, slow_by, stretch_by, stretched_settings, topology_of, topology_with
 
 HERE = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[dict[str, str]]()
@@ -79,6 +79,9 @@ def the_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     factor = stretch_by(only.measure())
     if factor > 1:
         only.tell(f"looking at a host of this lab is slow: every time limit is {factor:.1f} times longer")
+    slower = slow_by(only.compare())
+    if slower > 1:
+        only.tell(f"hosts of this lab compute {slower:.1f} times slower than this machine: loads are so much smaller")
     only.is_fresh = only.driver.is_made_of(topology_of())
     yield only
     if not was_up:

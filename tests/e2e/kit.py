@@ -41,7 +41,10 @@ BROUGHT = "/tmp/brought-by-tests"
 FOREIGN_SPIFFE_CLIENT = ("spiffe", "jwt", "pem", "pyasn1", "pyasn1_modules")
 UNHURRIED_LOOK_S = 0.5  # one call on a host of namespaces or containers, Python's start included, takes less
 
+EMULATED = 3.0  # hosts that compute so many times slower than this machine are emulated; one that is busy is quicker
+
 _stretch = 1.0
+_slower = 1.0
 
 
 def stretched(seconds: float) -> float:
@@ -65,6 +68,30 @@ def stretch_by(look_s: float) -> float:
     return _stretch
 
 
+def fewer(count: int) -> int:
+    """Return as much of a load as this run's hosts carry: an emulated processor is ten times slower.
+
+    All of it on namespaces and containers. `slow_by` has measured it.
+    """
+    return max(1, round(count / _slower))
+
+
+def slow_by(ratio: float) -> float:
+    """Take how many times longer hosts compute than the machine of the tests; return by what loads are divided."""
+    global _slower
+    _slower = ratio if ratio >= EMULATED else 1.0
+    return _slower
+
+
+# Computes for some milliseconds, and prints how long that took at best.
+COMPUTE_SCRIPT = """
+import time
+def took():
+    began = time.perf_counter()
+    sum(number * number for number in range(100_000))
+    return time.perf_counter() - began
+print(min(took() for _ in range(5)))
+"""
 # Runs on a host with nothing but Python's standard library: one request, the answer as JSON on stdout.
 CALL_SCRIPT = """
 import http.client, json, sys, urllib.parse
@@ -236,6 +263,13 @@ class Lab:
             self.http("order-1", "GET", "http://127.0.0.1:8080/health", timeout_s=60)
             took.append(time.monotonic() - began)
         return sorted(took)[1]
+
+    def compare(self) -> float:
+        """Return how many times longer a host computes than this machine."""
+        there = self.python("order-1", COMPUTE_SCRIPT, timeout_s=60)
+        assert there.exit_code == 0, there.stderr
+        here = subprocess.run([sys.executable, "-c", COMPUTE_SCRIPT], capture_output=True, text=True, check=True)
+        return float(there.stdout) / float(here.stdout)
 
     def order(self, pizza: str = "funghi", **headers: str) -> Answer:
         """Place an order at order-1, as its own customer on the loopback."""

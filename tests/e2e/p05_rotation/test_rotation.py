@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually, stretched
+from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually, fewer, stretched
 from tests.e2e.pages import Certificate
 
 LEAF_TTL_S = 10  # a machine that stands still for less than half of it lets no certificate end
@@ -52,7 +52,7 @@ def rotated(lab: Lab) -> Rotated:
 
 def enough() -> int:
     """Return how many answers make a load: fewer on emulated hosts, by what each costs there."""
-    return round(LOAD / stretched(1.0))
+    return fewer(LOAD)
 
 
 def hurry(lab: Lab) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.http import requests, responses
-from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually, intentions, stretched
+from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually, fewer, intentions, stretched
 from tests.e2e.p11_bad_input import envoys
 
 LAB_HOSTS = ("cp-1", "order-1", "makeline-1", "stranger-1")
@@ -146,7 +146,7 @@ def slow(lab: Lab, ways: dict[str, dict[str, Any]]) -> Iterator[dict[str, subpro
 
 def how_many_slow() -> int:
     """Return how many slow clients there are: fewer on emulated hosts, where their handshakes alone take seconds."""
-    return max(9, round(SLOW_CLIENTS / stretched(1.0)))
+    return max(9, fewer(SLOW_CLIENTS))
 
 
 WAYS = pytest.mark.parametrize("way", ["through its own sidecar", "with a stolen certificate"])

@@ -19,7 +19,7 @@ from mesh.base.errors import IdentityError
 from mesh.ca.authority import SigningCa
 from mesh.spiffe.bundle import TrustBundle
 from mesh.spiffe.verify import verify_peer
-from tests.e2e.kit import CARD, Completed, Lab, eventually, stretched
+from tests.e2e.kit import CARD, Completed, Lab, eventually, fewer, stretched
 from tests.fakes.forge import TRUST_DOMAIN, Forge, signer
 
 SERVICES = ("order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1")
@@ -92,7 +92,7 @@ def customers(lab: Lab) -> Iterator[Callable[[], dict[str, Any]]]:
     with lab.background("order-1", "python", "-c", (HERE / "orders.py").read_text()) as process:
         assert process.stdin is not None
         # On slow hosts fewer, who come back later: what is looked for is a failure, not how much a host carries.
-        few = {"customers": max(1, round(4 / stretched(1.0))), "pause_s": stretched(0.05), "card": CARD}
+        few = {"customers": fewer(4), "pause_s": stretched(0.05), "card": CARD}
         process.stdin.write(json.dumps(few) + "\n")
         process.stdin.flush()
         yield lambda: went_home(process)
