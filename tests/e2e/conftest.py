@@ -18,7 +18,8 @@ import pytest
 
 from lab import choice
 from lab.driver import checkout
-from tests.e2e.kit import LAB, Lab, slow_by, stretch_by, stretched_settings, topology_of, topology_with
+from tests.e2e.kit import LAB, Lab, topology_of, topology_with
+from tests.e2e.pace import slow_by, stretch_by, stretched_settings
 
 HERE = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[dict[str, str]]()

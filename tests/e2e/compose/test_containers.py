@@ -15,7 +15,8 @@ import pytest
 
 from lab.compose.engine import Engine, connect
 from lab.driver import LabError
-from tests.e2e.kit import Lab, eventually, only_on, stretched
+from tests.e2e.kit import Lab, eventually, only_on
+from tests.e2e.pace import stretched
 
 pytestmark = only_on("compose", why="it looks at containers, which the others have none of")
 LOOK = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"

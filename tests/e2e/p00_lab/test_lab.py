@@ -14,7 +14,8 @@ from pathlib import Path
 from lab import keeper
 from lab.driver import checkout
 from lab.netns import control
-from tests.e2e.kit import Lab, eventually, only_on, stretched
+from tests.e2e.kit import Lab, eventually, only_on
+from tests.e2e.pace import stretched
 
 BIN = Path(sys.prefix) / "bin"
 NO_OP_S = 3.0

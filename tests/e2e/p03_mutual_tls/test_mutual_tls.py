@@ -22,7 +22,8 @@ from mesh.base import ports
 from mesh.ca.authority import BACKDATE, SigningCa, make_intermediate, make_root
 from mesh.spiffe.bundle import TrustBundle
 from mesh.spiffe.verify import verify_peer
-from tests.e2e.kit import Lab, eventually, stretched
+from tests.e2e.kit import Lab, eventually
+from tests.e2e.pace import stretched
 from tests.fakes.certificates import HOSTILE
 from tests.fakes.forge import TRUST_DOMAIN, Forge, Shown, signer
 

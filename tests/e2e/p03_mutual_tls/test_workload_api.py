@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, stretched
+from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab
+from tests.e2e.pace import stretched
 
 LAB_SETTINGS = {"leaf_ttl": "8s"}
 LAB_HOSTS = ("cp-1", "order-1", "inventory-1")

@@ -12,7 +12,8 @@ from queue import Empty, Queue
 
 import pytest
 
-from tests.e2e.kit import PATIENCE_S, Lab, eventually, intentions, stretched
+from tests.e2e.kit import PATIENCE_S, Lab, eventually, intentions
+from tests.e2e.pace import stretched
 
 LAB_HOSTS = ("cp-1", "order-1", "makeline-1")
 WITHIN_S = 1.0  # an intention holds, or stops to hold, within this

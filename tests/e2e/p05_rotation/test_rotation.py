@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually, fewer, stretched
+from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually
+from tests.e2e.pace import fewer, stretched
 from tests.e2e.pages import Certificate
 
 LEAF_TTL_S = 10  # a machine that stands still for less than half of it lets no certificate end

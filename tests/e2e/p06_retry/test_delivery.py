@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kit import Answer, Lab, eventually, intentions, stretched
+from tests.e2e.kit import Answer, Lab, eventually, intentions
+from tests.e2e.pace import stretched
 
 LAB_HOSTS = ("cp-1", "order-1")
 REPLICAS = ("count-1", "count-2")

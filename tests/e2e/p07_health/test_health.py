@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.e2e.kit import Lab, eventually, stretched
+from tests.e2e.kit import Lab, eventually
+from tests.e2e.pace import stretched
 
 LAB_HOSTS = ("cp-1", "order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1")
 INTERVAL_S = 1.0  # of the demo services' checks

@@ -22,8 +22,9 @@ from typing import Any
 import pytest
 
 from tests.conformance.http import requests, responses
-from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually, fewer, intentions, stretched
+from tests.e2e.kit import FOREIGN_SPIFFE_CLIENT, Lab, eventually, intentions
 from tests.e2e.p11_bad_input import envoys
+from tests.e2e.pace import fewer, stretched
 
 LAB_HOSTS = ("cp-1", "order-1", "makeline-1", "stranger-1")
 HERE = Path(__file__).parent

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kit import Lab, fewer, intentions, stretched
+from tests.e2e.kit import Lab, intentions
+from tests.e2e.pace import fewer, stretched
 
 LAB_HOSTS = ("cp-1", "order-1")
 URL = "http://bulk-service:8080"

@@ -19,7 +19,8 @@ from mesh.base.errors import IdentityError
 from mesh.ca.authority import SigningCa
 from mesh.spiffe.bundle import TrustBundle
 from mesh.spiffe.verify import verify_peer
-from tests.e2e.kit import CARD, Completed, Lab, eventually, fewer, stretched
+from tests.e2e.kit import CARD, Completed, Lab, eventually
+from tests.e2e.pace import fewer, stretched
 from tests.fakes.forge import TRUST_DOMAIN, Forge, signer
 
 SERVICES = ("order-1", "payment-1", "payment-2", "ledger-1", "makeline-1", "inventory-1")

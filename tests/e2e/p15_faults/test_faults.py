@@ -17,7 +17,8 @@ import pytest
 from lab import keeper, records
 from lab.driver import LabError, checkout
 from lab.faults import FAULTS, order
-from tests.e2e.kit import PATIENCE_S, Lab, eventually, only_on, stretched
+from tests.e2e.kit import PATIENCE_S, Lab, eventually, only_on
+from tests.e2e.pace import stretched
 
 LAB_HOSTS = ("cp-1", "payment-1", "payment-2", "stranger-1")
 VICTIM, BYSTANDER, WATCHER = "payment-1", "payment-2", "stranger-1"
