@@ -28,7 +28,7 @@ from lab import choice, data_planes, keeper
 from lab.add import spec_of
 from lab.driver import Completed, Driver, LabError, Progress, checkout
 from lab.topology import Topology, load
-from tests.e2e.pace import stretched
+from tests.e2e.pace import pause, stretched
 from tests.e2e.pages import SidecarPages
 
 POLL_S = 0.03
@@ -331,12 +331,13 @@ def eventually(check: Callable[[], Any], *, within_s: float = PATIENCE_S, what: 
     deadline = time.monotonic() + limit_s
     looks = 0
     while True:
+        began = time.monotonic()
         seen, looks = check(), looks + 1
         if seen:
             return seen
         is_over = time.monotonic() >= deadline and looks >= MIN_LOOKS
         assert not is_over, f"waited {limit_s:g} s for {what}; last seen: {seen!r}"
-        time.sleep(POLL_S)
+        time.sleep(pause(POLL_S, time.monotonic() - began))
 
 
 def intentions(destination: str, *rows: tuple[str, str]) -> str:

@@ -45,6 +45,14 @@ def fewer(count: int) -> int:
     return max(1, round(count / _slower))
 
 
+def pause(seconds: float, look_s: float) -> float:
+    """Return how long to wait between two looks at a host, of which the last one took so long.
+
+    On an emulated host a look is a good part of its processor: it has the other half for what is waited for.
+    """
+    return seconds if _slower == 1.0 else max(seconds, look_s)
+
+
 def slow_by(ratio: float) -> float:
     """Take how many times longer hosts compute than the machine of the tests; return by what loads are divided."""
     global _slower

@@ -28,13 +28,13 @@ ROUNDS, SECONDS = 3, 20
 SHORT_ROUNDS, SHORT_SECONDS = 1, 10
 
 
-def measured(planes: Sequence[str], *, rounds: int, seconds: int) -> list[dict[str, Any]]:
-    """Measure every kind on every data plane, in turns."""
+def measured(planes: Sequence[str], kinds: Sequence[Kind], *, rounds: int, seconds: int) -> list[dict[str, Any]]:
+    """Measure these kinds on every data plane, in turns."""
     found = []
     with ExitStack() as stack:
         running_planes = {plane: stack.enter_context(running(PROGRAM, plane)) for plane in planes}
         for number in range(rounds):
-            for kind in Kind:
+            for kind in kinds:
                 for plane, one in running_planes.items():
                     found.append({"plane": plane, "round": number, **one.ask(f"{kind} {seconds}")})
                     print(f"  round {number + 1}, {kind}, {plane}: done", flush=True)
@@ -54,13 +54,13 @@ def failures(found: Sequence[Mapping[str, Any]]) -> list[str]:
 def shown(found: Sequence[Mapping[str, Any]]) -> str:
     """Return the table for people: of each percentile the middle of the rounds. Pure."""
     rows = []
-    for kind in Kind:
+    for kind in dict.fromkeys(one["kind"] for one in found):
         for plane in dict.fromkeys(one["plane"] for one in found):
             for way in WAYS:
                 these = [one[way] for one in found if (one["plane"], one["kind"]) == (plane, kind)]
                 times = (_middle(one[name] for one in these) for name in TIMES)
                 rows.append((
-                    WHAT[kind],
+                    WHAT[Kind(kind)],
                     plane,
                     way,
                     sum(one["requests"] for one in these),
@@ -79,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
     """Run, write the result, print the table; 1 when a request failed on a sidecar of ours."""
     parser = argparse.ArgumentParser(prog="bench-disturbance", description="what requests notice of changes")
     parser.add_argument("--short", action="store_true", help="one round")
+    parser.add_argument("kinds", nargs="*", type=Kind, help=f"of {', '.join(Kind)}; default: all")
     options = parser.parse_args(argv)
     try:
         load.require_programs(("h2load", "nginx"))
@@ -88,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
     list(envoy.provide(checkout()))
     machine = report.machine()
     rounds, seconds = (SHORT_ROUNDS, SHORT_SECONDS) if options.short else (ROUNDS, SECONDS)
-    found = measured(PLANES, rounds=rounds, seconds=seconds)
+    found = measured(PLANES, options.kinds or tuple(Kind), rounds=rounds, seconds=seconds)
     path = report.write("disturbance", {
         "machine": machine,
         "method": __doc__,
