@@ -1,7 +1,7 @@
 """Python's collector of cycles and what a sidecar asks of it: not to walk the configuration while requests wait.
 
-A full collection looks at every object there is; with a thousand services that is fifty milliseconds in which nothing
-else happens. What the configuration is made of has no cycles, so looking at it finds nothing.
+A full collection looks at every object there is; with a thousand services that is some tens of milliseconds in which
+nothing else happens. What the configuration is made of has no cycles, so looking at it finds nothing.
 
 `gc.freeze` keeps whatever exists at that moment out of later collections. It is freed all the same when nobody refers
 to it any more; only what is in a cycle, and garbage at that very moment, stays for ever. That is little, so it is done
